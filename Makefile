@@ -1,0 +1,50 @@
+# make run: set everything up and run the demonstration.   make test: set everything up and run the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# uv installs in seconds what pip installs in a minute; where it cannot be had, pip does.
+INSTALL = $(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip,$(BIN)/python -m pip)
+
+.PHONY: run test test-all check bench lock clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/ready-to-run
+	$(BIN)/tiandi demo $(ARGS)
+
+test: $(VENV)/ready-to-test check
+	$(BIN)/pytest -n 2 -m "not slow" $(ARGS)
+
+test-all: $(VENV)/ready-to-test check
+	$(BIN)/pytest -n 2 $(ARGS)
+
+check: $(VENV)/ready-to-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/ready-to-test
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiandi needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/ready-to-run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	$(INSTALL) install --quiet --require-hashes -r requirements/run.txt
+	$(INSTALL) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/ready-to-test: requirements/test.txt $(VENV)/ready-to-run
+	$(INSTALL) install --quiet --require-hashes -r requirements/test.txt
+	@touch $@
+
+# Newest versions within pyproject.toml's bounds, for every platform, with hashes.
+LOCK = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+lock: $(VENV)/bin/python
+	$(LOCK) pyproject.toml requirements/build.in -o requirements/run.txt
+	$(LOCK) pyproject.toml requirements/build.in --group dev -o requirements/test.txt
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

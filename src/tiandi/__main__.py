@@ -1,0 +1,5 @@
+"""`python -m tiandi` is `tiandi`."""
+
+from tiandi.cli.main import main
+
+main()

@@ -1,0 +1,168 @@
+"""`tiandi`: what can be done from a shell."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+from cyclopts import App, Parameter
+
+import tiandi
+from tiandi.errors import InputError, NoPassError, TiandiError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tiandi.scenario.demonstration import Notify
+
+DEFAULT_SCENARIO = "shanghai-vienna"
+PLAIN_WIDTH = 120
+"""Columns when the output is not a terminal."""
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+# Modules are imported by the command that needs them, so that --help answers at once.
+
+app = App(
+    name="tiandi",
+    help="The space-ground integrated quantum-secure network as running software. Light and satellites are digital twins; key distillation,"
+    " key management, relay and encryption are real.",
+    help_format="plaintext",
+    version=tiandi.__version__,
+)
+
+ScenarioName = Annotated[str, Parameter(name="--scenario", help="Name of a packaged scenario, or a TOML file.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object instead of tables.")]
+
+
+@app.command
+def demo(
+    *,
+    scenario: ScenarioName = DEFAULT_SCENARIO,
+    message: Annotated[str | None, Parameter(help="Text to send; default: the scenario's.")] = None,
+    seed: Annotated[int | None, Parameter(help="Makes the twins (light, detectors) repeat; keys never do.")] = None,
+    eavesdropper: Annotated[
+        str | None,
+        Parameter(help="Link on which somebody listens in a second round, such as \"Jinan - Tai'an\", or none; default: the scenario's."),
+    ] = None,
+    state: Annotated[Path | None, Parameter(help="New folder that keeps key stores, certificates, pictures and the report.")] = None,
+    json: Json = False,
+) -> None:
+    """Grow quantum keys over fibre and sky, manage them, and send a message that only its receiver can read."""
+    from tiandi.cli.render import show_report
+    from tiandi.scenario.demonstration import demonstrate
+    from tiandi.scenario.scenario import load_scenario
+
+    if seed is not None and seed < 0:
+        raise InputError("seed", seed, "must be 0 or greater")
+    loaded = load_scenario(scenario)
+    planned = loaded.file.run.eavesdropper
+    link = eavesdropper if eavesdropper is not None else (planned.link if planned else "none")
+    with _progress() as notify:
+        report, pictures = demonstrate(
+            loaded, seed=seed, text=message, eavesdropped_link=None if link == "none" else link, state=state, notify=notify
+        )
+    if json:
+        _print_json(report)
+        return
+    show_report(_console(), report, pictures)
+
+
+@app.command
+def passes(
+    *,
+    scenario: ScenarioName = DEFAULT_SCENARIO,
+    station: Annotated[str | None, Parameter(help="Only this ground station.")] = None,
+    start: Annotated[str | None, Parameter(name="--from", help="ISO 8601, UTC; default: the scenario's window.")] = None,
+    end: Annotated[str | None, Parameter(name="--to", help="ISO 8601, UTC; default: the scenario's window.")] = None,
+    json: Json = False,
+) -> None:
+    """Find the night passes of the scenario's satellites over its ground stations."""
+    from tiandi.cli.render import show_passes
+    from tiandi.clock import format_utc, parse_utc
+    from tiandi.scenario.scenario import load_scenario
+
+    loaded = load_scenario(scenario)
+    first = parse_utc(start, "--from") if start is not None else loaded.window[0]
+    last = parse_utc(end, "--to") if end is not None else loaded.window[1]
+    found = loaded.passes(station=station, start=first, end=last)
+    rows = [
+        {
+            "satellite": item.elements.name,
+            "station": item.station.name,
+            "start": format_utc(item.start),
+            "culmination": format_utc(item.culmination),
+            "end": format_utc(item.end),
+            "duration_s": round(item.duration_s, 1),
+            "culmination_deg": round(item.culmination_deg, 2),
+            "closest_km": round(item.closest_km, 1),
+            "sun_elevation_deg": round(item.sun_elevation_deg, 1),
+        }
+        for item in found
+    ]
+    if not rows:
+        raise NoPassError("--from, --to", f"{format_utc(first)} to {format_utc(last)}", "no usable pass lies in it; widen it")
+    if json:
+        _print_json(rows)
+        return
+    show_passes(_console(), loaded.title, rows)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+
+
+def _print_json(value: object) -> None:
+    import msgspec
+
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+@contextmanager
+def _progress() -> Iterator[Notify]:
+    """A progress bar on standard error, if somebody is looking at it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task("reading the scenario", total=1)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def _terminate(signal_number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point: errors become one line on standard error and an exit status."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error), EXIT_BAD_INPUT)
+    except TiandiError as error:
+        _fail(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was kept", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(EXIT_FAILED)
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    print(f"tiandi: {text}", file=sys.stderr)
+    sys.exit(status)

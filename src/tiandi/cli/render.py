@@ -1,0 +1,210 @@
+"""Tables and pictures for a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from tiandi.scenario.demonstration import Pictures
+from tiandi.scenario.report import EavesdropperReport, Hop, LinkRow, PassRow, Report
+
+THUMBNAIL_COLUMNS, THUMBNAIL_ROWS = 36, 11
+SHADES = " .:-=+*#%@"
+WIRE_SHOWN_BYTE = 48
+
+
+def show_report(console: Console, report: Report, pictures: Pictures) -> None:
+    """Everything a person wants to read of a demonstration."""
+    console.print(f"\n[bold]{report.title}[/bold]\n")
+    console.print(_links_table(report.links))
+    if report.passes:
+        console.print(_passes_table(report.passes))
+    console.print(_route_text("Route of the key", report.route))
+    console.print(_message_panel(console, report, pictures))
+    if report.eavesdropper is not None:
+        console.print(_eavesdropper_panel(report.eavesdropper))
+    console.print("[bold]How far to trust this[/bold]")
+    for note in report.notes:
+        console.print(f"  - {note}", highlight=False)
+    elapsed = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in report.elapsed_s.items())
+    console.print(f"\n[dim]wall time: {elapsed}[/dim]", highlight=False)
+
+
+def show_passes(console: Console, title: str, rows: Sequence[dict[str, object]]) -> None:
+    """One line a pass."""
+    table = _table(title, ["satellite", "station", "rises (UTC)", "highest", "sets"], ["for s", "max. elevation", "closest km", "sun"])
+    for row in rows:
+        table.add_row(
+            str(row["satellite"]),
+            str(row["station"]),
+            str(row["start"]),
+            str(row["culmination"])[11:],
+            str(row["end"])[11:],
+            f"{row['duration_s']:.0f}",
+            f"{row['culmination_deg']:.1f}°",
+            f"{row['closest_km']:.0f}",
+            f"{row['sun_elevation_deg']:.0f}°",
+        )
+    console.print(table)
+
+
+def _table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1), header_style="dim")
+    for name in texts:
+        table.add_column(name)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _figures(row: LinkRow) -> list[str]:
+    return [
+        f"{row.length_km:.1f}",
+        f"{row.loss_db:.1f}",
+        f"{row.duration_s:.0f}",
+        f"{row.pulses:.1e}".replace("e+0", "e").replace("e+", "e"),
+        f"{row.detected:,}",
+        f"{100 * row.qber:.2f}",
+        f"{row.sifted_bit:,}",
+        f"{row.leaked_bit:,}",
+        f"{row.secret_bit:,}",
+        f"{row.secret_key_rate_bps:,.0f}",
+    ]
+
+
+FIGURE_NAMES = ["km", "dB", "s", "pulses", "photons", "QBER %", "sifted", "leaked", "secret", "bit/s"]
+
+
+def _links_table(rows: Sequence[LinkRow]) -> Group:
+    table = _table("Fibre links: one block of decoy-state BB84 each", ["link"], FIGURE_NAMES)
+    for row in rows:
+        table.add_row(row.link, *_figures(row), style="red" if row.aborted else "")
+    total = (
+        f"{len(rows)} links, {sum(row.length_km for row in rows):,.0f} km: {sum(row.pulses for row in rows):.2e} pulses,"
+        f" {sum(row.detected for row in rows):,} photons, {sum(row.sifted_bit for row in rows):,} sifted,"
+        f" {sum(row.leaked_bit for row in rows):,} leaked, {sum(row.secret_bit for row in rows):,} secret bits"
+    )
+    return Group(table, Text(f" {total}\n", style="bold"))
+
+
+def _passes_table(rows: Sequence[PassRow]) -> Group:
+    table = _table("Satellite passes: closest range, smallest loss", ["pass"], FIGURE_NAMES)
+    beside = _table(
+        "Beside the experiment (sifted and QBER of signal states, as published)",
+        ["pass", "from"],
+        ["photons", "sifted", "QBER %", "secret bit"],
+    )
+    times = Text()
+    for item in rows:
+        name = f"{item.satellite} - {item.station}"
+        table.add_row(name, *_figures(item.row))
+        when = f"{item.start[:10]} {item.start[11:19]} to {item.end[11:19]} UTC, sun at {item.sun_elevation_deg:.0f}°"
+        times.append(f" {name}: {when}, satellite up to {item.culmination_deg:.1f}°\n", style="dim")
+        figures = [f"{item.row.detected:,}", f"{item.signal_sifted_bit:,}", f"{100 * item.signal_qber:.2f}", f"{item.row.secret_bit:,}"]
+        beside.add_row(name, "this run (model)", *figures)
+        if item.published is not None:
+            detected = item.published["detected"]
+            beside.add_row(
+                "",
+                f"{item.published['what']} ({item.published['label']})",
+                "-" if detected is None else f"{detected:,}",
+                f"{item.published['sifted_bit']:,}",
+                f"{100 * float(str(item.published['qber'])):.2f}",
+                f"{item.published['secret_bit']:,}",
+            )
+            beside.add_row("", "[dim]this run over published[/dim]", *_ratios(item), style="dim")
+    return Group(table, times, beside)
+
+
+def _ratios(item: PassRow) -> list[str]:
+    """Our figures over the published ones."""
+    assert item.published is not None
+    ours = [item.row.detected, item.signal_sifted_bit, item.signal_qber, item.row.secret_bit]
+    theirs = [item.published[name] for name in ("detected", "sifted_bit", "qber", "secret_bit")]
+    return ["-" if published is None else f"{our / float(str(published)):.2f}" for our, published in zip(ours, theirs, strict=True)]
+
+
+def _route_text(title: str, hops: Sequence[Hop]) -> Text:
+    text = Text(f"\n{title}, {len(hops)} hops\n", style="bold")
+    for number, hop in enumerate(hops):
+        if number == 0:
+            text.append(hop.sender, style="not bold")
+        over_the_sky = "XOR" in hop.means
+        text.append(" ⇢ " if over_the_sky else " → ", style="bold cyan" if over_the_sky else "dim")
+        text.append(hop.receiver, style="not bold")
+    text.append("\n→ one-time pad, decrypted and encrypted again at each trusted node   ", style="not bold dim")
+    text.append("⇢ one-time pad under key that the satellite's XOR made both stations share\n", style="not bold dim")
+    return text
+
+
+def _message_panel(console: Console, report: Report, pictures: Pictures) -> Panel:
+    text, picture = report.text, report.picture
+    wire = bytes.fromhex(text.wire_hex)
+    shown = wire[:WIRE_SHOWN_BYTE].hex(" ", 2) + (" ..." if len(wire) > WIRE_SHOWN_BYTE else "")
+    noise = np.resize(np.frombuffer(pictures.wire, np.uint8), (2 * THUMBNAIL_ROWS, THUMBNAIL_COLUMNS, 3))
+    views = (("picture before", _pixels(pictures.sent)), ("on the wire", noise), ("after", _pixels(pictures.received)))
+    thumbnails = [Group(Text(label, style="dim"), _thumbnail(console, pixels)) for label, pixels in views]
+    verdict = "identical" if picture.identical else "DIFFERENT"
+    body = Group(
+        Text.assemble(("text before  ", "dim"), text.sent),
+        Text.assemble(("on the wire  ", "dim"), shown),
+        Text.assemble(("text after   ", "dim"), text.received),
+        Text.assemble(("             ", ""), (f"{text.keys} keys of 256 bit: {text.protection}\n", "dim")),
+        Columns(thumbnails, padding=(0, 2)),
+        Text(
+            f"{picture.sent_byte:,} bytes sent, {picture.received_byte:,} received: {verdict}; {picture.keys} keys: {picture.protection}",
+            "dim",
+        ),
+    )
+    return Panel(body, title=f"{report.route[0].sender} to {report.route[-1].receiver}", title_align="left")
+
+
+def _pixels(png: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def _thumbnail(console: Console, pixels: NDArray[np.uint8]) -> Text:
+    """A picture in characters: two colours a character where there is colour, else shades of ink."""
+    image = Image.fromarray(pixels)
+    text = Text()
+    if console.color_system in (None, "standard", "windows"):
+        grey = np.asarray(image.convert("L").resize((THUMBNAIL_COLUMNS, THUMBNAIL_ROWS), Image.Resampling.BOX))
+        for row in grey:
+            text.append("".join(SHADES[min(len(SHADES) - 1, int(value) * len(SHADES) // 200)] for value in row) + "\n")
+        return text
+    small = np.asarray(image.resize((THUMBNAIL_COLUMNS, 2 * THUMBNAIL_ROWS), Image.Resampling.BOX))
+    for upper, lower in zip(small[::2], small[1::2], strict=True):
+        for top, bottom in zip(upper, lower, strict=True):
+            text.append("▀", Style(color=_rgb(top), bgcolor=_rgb(bottom)))
+        text.append("\n")
+    return text
+
+
+def _rgb(pixel: NDArray[np.uint8]) -> str:
+    return f"#{pixel[0]:02x}{pixel[1]:02x}{pixel[2]:02x}"
+
+
+def _eavesdropper_panel(found: EavesdropperReport) -> Panel:
+    lines = [
+        Text(f"Somebody intercepts and resends every pulse between {found.link.replace(' - ', ' and ')}."),
+        Text(f"The error rate rises to {100 * found.qber:.1f} % (limit {100 * found.qber_limit:.0f} %); secret bits: {found.secret_bit}."),
+        *(Text(f"  {end} notices: {what}") for end, what in found.noticed.items()),
+        Text(f"Both ends destroy the block; alarm raised ({found.alarm_severity}, {found.alarm_time}); the link is out of service."),
+    ]
+    if found.refusal is not None:
+        lines.append(Text(f"The message is refused: {found.refusal}."))
+    else:
+        lines.append(
+            Text(f"The message is {found.message}: " + " → ".join([found.route[0].sender, *(hop.receiver for hop in found.route)]))
+        )
+    return Panel(Group(*lines), title="Once more, with an eavesdropper", title_align="left", border_style="red")

@@ -1,0 +1,138 @@
+"""Alice: knows what she sent, tells Bob what the proof needs, answers his parities, draws the seeds."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import numpy as np
+
+from tiandi.bits import BitArray, pack
+from tiandi.distill import messages
+from tiandi.distill.authentication import AuthenticationPool, one_time_tag, verify_one_time_tag
+from tiandi.distill.cascade import CascadeAnswerer, CascadePlan
+from tiandi.distill.party import HASH_BIT, Party, Settings, State
+from tiandi.distill.records import BASIS_NAMES, TransmitterRecord
+from tiandi.errors import ProtocolViolation, TooFewDetections
+from tiandi.random import secret_bits, secret_bytes
+
+
+class Alice(Party):
+    """The transmitter's end. It waits for Bob's announcement."""
+
+    def __init__(self, record: TransmitterRecord, settings: Settings, pool: AuthenticationPool) -> None:
+        super().__init__(settings, pool)
+        self._record = record
+        self._answerer: CascadeAnswerer | None = None
+        self._answering_basis = 0
+
+    def _on_announcement(self, message: messages.Announcement) -> messages.Message:
+        gaps = _integers(message.gaps, "<u4")
+        slots = np.cumsum(gaps, dtype=np.int64)
+        rows = np.searchsorted(self._record.slots, slots)
+        if slots.size == 0:
+            raise TooFewDetections(0, self.settings.minimum_sample_bit)
+        if (gaps[1:] == 0).any() or rows.max() >= self._record.slots.size or (self._record.slots[rows] != slots).any():
+            raise ProtocolViolation("a detection is announced of a pulse that was not sent")
+        self._bob_tag_key, self._alice_tag_key = self._tag_keys(message.authentication_position)
+        self.ledger.detected = slots.size
+        matched = (self._unpack(message.bases, slots.size) == self._record.bases[rows]).astype(np.uint8)
+        rows = rows[matched == 1]
+        self._matched_bases, kinds, bits = self._record.bases[rows], self._record.intensities[rows], self._record.bits[rows]
+        self._sampled = self._draw_sample(rows.size)
+        self._sample_bits = bits[self._sampled == 1]
+        self._sift(self._matched_bases, kinds, bits, self._sampled)
+        self.state = State.ESTIMATING
+        return messages.Sifting(
+            matched=pack(matched), intensities=kinds.tobytes(), sampled=pack(self._sampled), sample_bits=pack(self._sample_bits)
+        )
+
+    def _draw_sample(self, sifted_bit: int) -> BitArray:
+        """Mark each sifted bit for the sample by a fair lottery, at least `Settings.minimum_sample_bit` of them on average."""
+        if sifted_bit < 2 * self.settings.minimum_sample_bit:
+            raise TooFewDetections(sifted_bit, 2 * self.settings.minimum_sample_bit)
+        share = max(self.settings.sample_fraction, self.settings.minimum_sample_bit / sifted_bit)
+        lots = np.frombuffer(secret_bytes(4 * sifted_bit), "<u4")
+        return (lots < share * 2.0**32).astype(np.uint8)
+
+    def _on_estimate(self, message: messages.Estimate) -> messages.Message:
+        differences = self._unpack(message.sample_bits, self._sample_bits.size) ^ self._sample_bits
+        self._judge_sample(self._matched_bases, self._sampled, differences)
+        self.state = State.RECONCILING
+        return messages.Proceed()
+
+    def _on_reconciliation(self, message: messages.Reconciliation) -> messages.Message:
+        if message.basis not in range(len(BASIS_NAMES)):
+            raise ProtocolViolation("there is no such basis")
+        key = self._keys[message.basis]
+        plan = CascadePlan.checked(key_bit=key.size, frames=message.frames, levels=message.levels, seed=message.seed)
+        self._answerer, self._answering_basis = CascadeAnswerer(plan, key), message.basis
+        return self._tell(self._answerer.top(0))
+
+    def _on_top_query(self, message: messages.TopQuery) -> messages.Message:
+        return self._tell(self._current_answerer().top(message.pass_number))
+
+    def _on_node_query(self, message: messages.NodeQuery) -> messages.Message:
+        return self._tell(self._current_answerer().answer(_integers(message.nodes, "<i8")))
+
+    def _tell(self, parities: BitArray) -> messages.Message:
+        name = BASIS_NAMES[self._answering_basis]
+        self.ledger.parities_leaked_bit[name] += parities.size
+        if self.ledger.parities_leaked_bit[name] > self._keys[self._answering_basis].size:
+            raise ProtocolViolation("more parities are asked for than the key has bits")
+        return messages.Parities(pack(parities))
+
+    def _current_answerer(self) -> CascadeAnswerer:
+        if self._answerer is None:
+            raise ProtocolViolation("a parity is asked for before reconciliation has begun")
+        return self._answerer
+
+    def _on_verification_request(self, message: messages.VerificationRequest) -> messages.Message:
+        if message.basis not in range(len(BASIS_NAMES)):
+            raise ProtocolViolation("there is no such basis")
+        self.ledger.verification_leaked_bit[BASIS_NAMES[message.basis]] += HASH_BIT
+        hash_key = secret_bytes(32)
+        return messages.Verification(hash_key, one_time_tag(hash_key, [pack(self._keys[message.basis])]))
+
+    def _on_errors(self, message: messages.Errors) -> messages.Message:
+        counts = self._intensity_counts()
+        for told, known in zip(message.counts, counts, strict=False):
+            if len(told) != len(known) or any(not 0 <= errors <= count for errors, count in zip(told, known, strict=True)):
+                raise ProtocolViolation("more errors are told of than there are bits")
+        if len(message.counts) != len(counts):
+            raise ProtocolViolation("errors must be told for both bases")
+        self._final_lengths = self._lengths(message.counts)
+        # Drawn only now: nobody could have prepared the light, or any earlier message, for this hash.
+        seeds = tuple(pack(secret_bits(seed_bit)) for seed_bit in self._seed_bits(self._final_lengths))
+        self._block_id = UUID(bytes=secret_bytes(16), version=4)
+        self._secret = self._amplify(self._final_lengths, seeds)
+        self.state = State.CONFIRMING
+        return messages.Amplification(self._block_id, seeds)
+
+    def _on_confirmation(self, message: messages.Confirmation) -> messages.Message:
+        verify_one_time_tag(self._bob_tag_key, self._transcript, message.tag)
+        tag = one_time_tag(self._alice_tag_key, self._transcript)
+        self._finish(self._block_id, self._secret, self._final_lengths)
+        return messages.Confirmation(tag)
+
+    def _destroy(self) -> None:
+        super()._destroy()
+        self._secret = b""
+        self._answerer = None
+
+    TRANSITIONS = {
+        (State.IDLE, messages.Announcement): _on_announcement,
+        (State.ESTIMATING, messages.Estimate): _on_estimate,
+        (State.RECONCILING, messages.Reconciliation): _on_reconciliation,
+        (State.RECONCILING, messages.TopQuery): _on_top_query,
+        (State.RECONCILING, messages.NodeQuery): _on_node_query,
+        (State.RECONCILING, messages.VerificationRequest): _on_verification_request,
+        (State.RECONCILING, messages.Errors): _on_errors,
+        (State.CONFIRMING, messages.Confirmation): _on_confirmation,
+    }
+
+
+def _integers(data: bytes, dtype: str) -> np.ndarray:
+    """Whole numbers from a message. Raises ProtocolViolation when the bytes do not divide."""
+    if len(data) % np.dtype(dtype).itemsize:
+        raise ProtocolViolation("a list of numbers is cut off")
+    return np.frombuffer(data, dtype).astype(np.int64)

@@ -1,0 +1,144 @@
+"""Bob: announces what he detected, corrects his key towards Alice's, counts his errors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tiandi.bits import pack
+from tiandi.distill import messages
+from tiandi.distill.authentication import AuthenticationPool, one_time_tag, verify_one_time_tag
+from tiandi.distill.cascade import FRAME_BIT, SEED_BYTE, CascadeCorrector, CascadePlan, block_levels, repair_levels, unpack_parities
+from tiandi.distill.party import HASH_BIT, INTENSITIES, Party, Settings, State
+from tiandi.distill.records import BASIS_NAMES, ReceiverRecord
+from tiandi.errors import AuthenticationFailed, ProtocolViolation, QberTooHigh, VerificationFailed
+from tiandi.random import secret_bytes
+
+VERIFICATION_ATTEMPTS = 4
+
+
+class Bob(Party):
+    """The receiver's end. It speaks first: `start`."""
+
+    def __init__(self, record: ReceiverRecord, settings: Settings, pool: AuthenticationPool) -> None:
+        super().__init__(settings, pool)
+        self._record = record
+        self._basis = 0
+        self._attempts = 0
+        self._received_keys: list[np.ndarray] = []
+
+    def start(self) -> bytes:
+        """The first message. Raises KeysExhausted when the authentication pool cannot pay for this block."""
+        position = self._pool.position
+        self._bob_tag_key, self._alice_tag_key = self._tag_keys(position)
+        gaps = np.diff(self._record.slots, prepend=0).astype("<u4")
+        self.ledger.detected = self._record.slots.size
+        self.state = State.SIFTING
+        return self._say(messages.Announcement(gaps.tobytes(), pack(self._record.bases), position))
+
+    def _on_sifting(self, message: messages.Sifting) -> messages.Message:
+        matched = self._unpack(message.matched, self._record.slots.size) == 1
+        bases, bits = self._record.bases[matched], self._record.bits[matched]
+        kinds = np.frombuffer(message.intensities, np.uint8)
+        if kinds.size != bits.size or (kinds.size and kinds.max() >= INTENSITIES):
+            raise ProtocolViolation("intensities do not fit the sifted detections")
+        sampled = self._unpack(message.sampled, bits.size)
+        sample_bits = bits[sampled == 1]
+        self._sift(bases, kinds, bits, sampled)
+        self._received_keys = [key.copy() for key in self._keys]
+        reply = messages.Estimate(pack(sample_bits))
+        try:
+            self._judge_sample(bases, sampled, self._unpack(message.sample_bits, sample_bits.size) ^ sample_bits)
+        except QberTooHigh as error:
+            # Alice is told the sample all the same, so that she sees the eavesdropper with her own eyes.
+            self._abort(error)
+            return reply
+        self.state = State.ESTIMATING
+        return reply
+
+    def _on_proceed(self, message: messages.Proceed) -> messages.Message:
+        self.state = State.RECONCILING
+        return self._reconcile()
+
+    def _reconcile(self) -> messages.Message:
+        key = self._keys[self._basis]
+        if key.size == 0:
+            raise ProtocolViolation(f"nothing was sifted in basis {BASIS_NAMES[self._basis]}")
+        frames = -(-key.size // FRAME_BIT)
+        frame_bit = -(-key.size // frames)
+        qber = self.ledger.sample_qber[BASIS_NAMES[self._basis]]
+        levels = repair_levels(frame_bit) if self._attempts else block_levels(qber, frame_bit)
+        plan = CascadePlan.checked(key_bit=key.size, frames=frames, levels=levels, seed=secret_bytes(SEED_BYTE))
+        self._corrector = CascadeCorrector(plan, key)
+        return messages.Reconciliation(self._basis, frames, levels, plan.seed)
+
+    def _on_parities(self, message: messages.Parities) -> messages.Message:
+        corrector = self._corrector
+        if corrector.query is not None:
+            count, absorb = corrector.query.size, corrector.absorb
+        else:
+            count, absorb = corrector.plan.top_parities(corrector.next_pass or 0), corrector.absorb_top
+        self.ledger.parities_leaked_bit[BASIS_NAMES[self._basis]] += count
+        absorb(unpack_parities(message.bits, count))
+        if corrector.query is not None:
+            return messages.NodeQuery(corrector.query.astype("<i8").tobytes())
+        if corrector.next_pass is not None:
+            return messages.TopQuery(corrector.next_pass)
+        self._keys[self._basis] = corrector.corrected
+        self.state = State.VERIFYING
+        return messages.VerificationRequest(self._basis)
+
+    def _on_verification(self, message: messages.Verification) -> messages.Message:
+        self.ledger.verification_leaked_bit[BASIS_NAMES[self._basis]] += HASH_BIT
+        if len(message.hash_key) != 32:
+            raise ProtocolViolation("a hash key must have 32 bytes")
+        self._attempts += 1
+        self.state = State.RECONCILING
+        try:
+            verify_one_time_tag(message.hash_key, [pack(self._keys[self._basis])], message.hash)
+        except AuthenticationFailed:
+            if self._attempts == VERIFICATION_ATTEMPTS:
+                raise VerificationFailed(f"the keys still differ after {self._attempts} attempts") from None
+            return self._reconcile()
+        self._attempts = 0
+        self._basis += 1
+        if self._basis < len(BASIS_NAMES):
+            return self._reconcile()
+        return self._report_errors()
+
+    def _report_errors(self) -> messages.Message:
+        """Both keys are Alice's now: what was corrected is every error there was, exactly."""
+        errors = tuple(
+            tuple(np.bincount(kinds[before != after], minlength=INTENSITIES).tolist())
+            for kinds, before, after in zip(self._intensities, self._received_keys, self._keys, strict=True)
+        )
+        self._final_lengths = self._lengths(errors)
+        self.state = State.AMPLIFYING
+        return messages.Errors(errors)
+
+    def _on_amplification(self, message: messages.Amplification) -> messages.Message:
+        if len(message.seeds) != len(BASIS_NAMES):
+            raise ProtocolViolation("a seed must be given for each basis")
+        self._secret = self._amplify(self._final_lengths, message.seeds)
+        self._block_id = message.block_id
+        self.state = State.CONFIRMING
+        return messages.Confirmation(one_time_tag(self._bob_tag_key, self._transcript))
+
+    def _on_confirmation(self, message: messages.Confirmation) -> None:
+        verify_one_time_tag(self._alice_tag_key, self._transcript, message.tag)
+        self._finish(self._block_id, self._secret, self._final_lengths)
+
+    def _destroy(self) -> None:
+        super()._destroy()
+        for key in self._received_keys:
+            key.fill(0)
+        self._received_keys.clear()
+        self._secret = b""
+
+    TRANSITIONS = {
+        (State.SIFTING, messages.Sifting): _on_sifting,
+        (State.ESTIMATING, messages.Proceed): _on_proceed,
+        (State.RECONCILING, messages.Parities): _on_parities,
+        (State.VERIFYING, messages.Verification): _on_verification,
+        (State.AMPLIFYING, messages.Amplification): _on_amplification,
+        (State.CONFIRMING, messages.Confirmation): _on_confirmation,
+    }

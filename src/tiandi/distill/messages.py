@@ -1,0 +1,139 @@
+"""What Alice and Bob say to each other: MessagePack, decoded with every type checked."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from tiandi.errors import ProtocolViolation
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Base of all messages. Bit strings are packed, first bit lowest."""
+
+
+class Announcement(Message, frozen=True):
+    """Bob: which slots clicked (gaps between them, little-endian uint32) and in which basis; where to take authentication key."""
+
+    gaps: bytes
+    bases: bytes
+    authentication_position: int
+
+
+class Sifting(Message, frozen=True):
+    """Alice: which of these detections are in her basis, their intensities (a byte each), and a random sample with her bits of it."""
+
+    matched: bytes
+    intensities: bytes
+    sampled: bytes
+    sample_bits: bytes
+
+
+class Estimate(Message, frozen=True):
+    """Bob: his bits of the sample."""
+
+    sample_bits: bytes
+
+
+class Proceed(Message, frozen=True):
+    """Alice: the error rate is low enough."""
+
+
+class Reconciliation(Message, frozen=True):
+    """Bob: start Cascade on the key of one basis with these block sizes (as powers of two) and this seed of the shuffles."""
+
+    basis: int
+    frames: int
+    levels: tuple[int, ...]
+    seed: bytes
+
+
+class TopQuery(Message, frozen=True):
+    """Bob: the parities of all blocks of a pass."""
+
+    pass_number: int
+
+
+class NodeQuery(Message, frozen=True):
+    """Bob: the parities of these parts of blocks (little-endian int64 node numbers)."""
+
+    nodes: bytes
+
+
+class Parities(Message, frozen=True):
+    """Alice: the parities asked for."""
+
+    bits: bytes
+
+
+class VerificationRequest(Message, frozen=True):
+    """Bob: I hold your key of this basis, I think."""
+
+    basis: int
+
+
+class Verification(Message, frozen=True):
+    """Alice: a fresh hash key and the hash of her key under it."""
+
+    hash_key: bytes
+    hash: bytes
+
+
+class Errors(Message, frozen=True):
+    """Bob: how many bits he corrected, by basis and intensity. He has verified both keys."""
+
+    counts: tuple[tuple[int, ...], ...]
+
+
+class Amplification(Message, frozen=True):
+    """Alice: the identifier of the block and, drawn after everything else was said, the Toeplitz seed of each basis."""
+
+    block_id: UUID
+    seeds: tuple[bytes, ...]
+
+
+class Confirmation(Message, frozen=True):
+    """Either end: the tag of everything said so far."""
+
+    tag: bytes
+
+
+class Abort(Message, frozen=True):
+    """Either end: the block is void."""
+
+    reason: str
+
+
+Any = (
+    Announcement
+    | Sifting
+    | Estimate
+    | Proceed
+    | Reconciliation
+    | TopQuery
+    | NodeQuery
+    | Parities
+    | VerificationRequest
+    | Verification
+    | Errors
+    | Amplification
+    | Confirmation
+    | Abort
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Any)
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of a message."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes) -> Any:
+    """The message in ``data``. Raises ProtocolViolation when it is none."""
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise ProtocolViolation(f"a message cannot be decoded: {error}") from None

@@ -1,0 +1,208 @@
+"""What Alice and Bob have in common: states, a transcript of everything said, an account, and one way to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from tiandi.bits import BitArray, unpack
+from tiandi.distill import messages
+from tiandi.distill.amplification import toeplitz_hash, toeplitz_seed_bit
+from tiandi.distill.authentication import TAG_KEY_BYTE, AuthenticationPool, forgery_probability
+from tiandi.distill.ledger import BasisCounts, Ledger
+from tiandi.distill.messages import Message
+from tiandi.distill.records import BASIS_NAMES, KeyBlock
+from tiandi.errors import DistillationAborted, KeysExhausted, NoSecretKey, PeerAborted, ProtocolViolation, QberTooHigh
+from tiandi.units import BIT_PER_BYTE, byte_from_bit
+
+INTENSITIES = 3
+HASH_BIT = 128
+MAXIMUM_MESSAGE_BYTE = 1 << 28
+
+
+class State(Enum):
+    """Where a party stands. The transitions of each role are the table `TRANSITIONS` of its class."""
+
+    IDLE = "idle"
+    SIFTING = "sifting"
+    ESTIMATING = "estimating"
+    RECONCILING = "reconciling"
+    VERIFYING = "verifying"
+    AMPLIFYING = "amplifying"
+    CONFIRMING = "confirming"
+    FINISHED = "finished"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True)
+class ProvenLength:
+    """What a proof says of the key in one basis: whole bits, and the phase error it assumed."""
+
+    length_bit: int
+    phase_error: float
+
+
+class Proof(Protocol):
+    """Security proof of the protocol, plugged in from above: ``basis`` is the key's, the other one tests it."""
+
+    def __call__(self, counts: BasisCounts, *, basis: int, leaked_bit: int) -> ProvenLength: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What both ends agreed on before any light was sent.
+
+    ``epsilon_secrecy`` and ``epsilon_correctness`` are for the whole block. ``replenish_bit`` of each block goes to the
+    authentication pool before any key is handed out.
+    """
+
+    proof: Proof
+    epsilon_secrecy: float = 1e-9
+    epsilon_correctness: float = 1e-15
+    qber_limit: float = 0.11
+    sample_fraction: float = 0.01
+    minimum_sample_bit: int = 500
+    replenish_bit: int = 2 * 2 * TAG_KEY_BYTE * BIT_PER_BYTE
+
+
+class Party:
+    """One end of the distillation of one block: give it each message of the peer, send what it answers.
+
+    ``outcome`` is None while it runs, then the key block or the error for which the block was destroyed. `receive` never raises.
+    """
+
+    TRANSITIONS: ClassVar[dict[tuple[State, type[Message]], Callable[[Any, Any], Message | None]]] = {}
+
+    def __init__(self, settings: Settings, pool: AuthenticationPool) -> None:
+        self.settings = settings
+        self.state = State.IDLE
+        self.ledger = Ledger(epsilon_secrecy=settings.epsilon_secrecy, epsilon_correctness=settings.epsilon_correctness)
+        self.outcome: KeyBlock | DistillationAborted | None = None
+        self._pool = pool
+        self._transcript: list[bytes] = []
+        self._said_byte = 0
+        self._keys: list[BitArray] = []
+        self._intensities: list[BitArray] = []
+
+    def receive(self, data: bytes) -> bytes | None:
+        """The answer to a message, or None when there is nothing left to say."""
+        if self.outcome is not None:
+            return None
+        try:
+            return self._answer(data)
+        except KeysExhausted as error:
+            return self._abort(DistillationAborted(str(error)))
+        except DistillationAborted as error:
+            return self._abort(error)
+
+    def _answer(self, data: bytes) -> bytes | None:
+        if self._said_byte + len(data) > MAXIMUM_MESSAGE_BYTE:
+            raise ProtocolViolation("the peer says more than a block can need")
+        message = messages.decode(data)
+        if isinstance(message, messages.Abort):
+            raise PeerAborted(message.reason)
+        handler = self.TRANSITIONS.get((self.state, type(message)))
+        if handler is None:
+            raise ProtocolViolation(f"{type(message).__name__} is not allowed while {self.state.value}")
+        if not isinstance(message, messages.Confirmation):
+            self._note(data)
+        reply = handler(self, message)
+        return None if reply is None else self._say(reply)
+
+    def _say(self, message: Message) -> bytes:
+        data = messages.encode(message)
+        if not isinstance(message, messages.Confirmation):
+            self._note(data)
+        return data
+
+    def _note(self, data: bytes) -> None:
+        self._transcript.append(data)
+        self._said_byte += len(data)
+
+    def _abort(self, error: DistillationAborted) -> bytes | None:
+        """Destroy the block. The last message tells the peer, unless it was the peer who gave up."""
+        self._destroy()
+        self.state, self.outcome = State.ABORTED, error
+        return None if isinstance(error, PeerAborted) else messages.encode(messages.Abort(str(error)))
+
+    def _destroy(self) -> None:
+        for key in self._keys:
+            key.fill(0)
+        self._keys.clear()
+
+    def _sift(self, bases: BitArray, kinds: BitArray, bits: BitArray, sampled: BitArray) -> None:
+        """Take the sample out of the sifted bits and keep the rest by basis; all of shape (n,)."""
+        self.ledger.signal_sifted = int((kinds == 0).sum())
+        for basis in range(len(BASIS_NAMES)):
+            chosen = (sampled == 0) & (bases == basis)
+            self._keys.append(bits[chosen])
+            self._intensities.append(kinds[chosen])
+
+    def _judge_sample(self, matched_bases: BitArray, sampled: BitArray, differences: BitArray) -> None:
+        """Enter the error rates of the sample, shape (n,) over its bits; raise QberTooHigh when either basis is above the limit."""
+        sampled_bases = matched_bases[sampled == 1]
+        for basis, name in enumerate(BASIS_NAMES):
+            in_basis = sampled_bases == basis
+            self.ledger.sifted[name] = int((matched_bases == basis).sum())
+            self.ledger.sampled[name] = int(in_basis.sum())
+            self.ledger.sample_qber[name] = float(differences[in_basis].mean()) if in_basis.any() else 0.5
+        worst = max(self.ledger.sample_qber.values())
+        if worst > self.settings.qber_limit:
+            raise QberTooHigh(worst, self.settings.qber_limit)
+
+    def _intensity_counts(self) -> list[list[int]]:
+        return [np.bincount(kinds, minlength=INTENSITIES).tolist() for kinds in self._intensities]
+
+    def _lengths(self, errors: tuple[tuple[int, ...], ...]) -> list[int]:
+        """Proven length of the key in each basis. Raises NoSecretKey when there is none beyond what authentication takes."""
+        counts = BasisCounts(np.asarray(self._intensity_counts()), np.asarray(errors))
+        self.ledger.signal_qber = float(counts.errors[:, 0].sum() / max(1, counts.counts[:, 0].sum()))
+        lengths = []
+        for basis, name in enumerate(BASIS_NAMES):
+            proven = self.settings.proof(counts, basis=basis, leaked_bit=self.ledger.leaked_bit(name))
+            lengths.append(max(0, min(proven.length_bit, self._keys[basis].size)))
+            self.ledger.errors[name] = int(sum(errors[basis]))
+            self.ledger.phase_error[name] = proven.phase_error
+        spare_bit = sum(lengths) - self.settings.replenish_bit
+        if spare_bit < BIT_PER_BYTE:
+            raise NoSecretKey(f"the proof covers {sum(lengths)} bit, of which authentication takes {self.settings.replenish_bit}")
+        return lengths
+
+    def _seed_bits(self, lengths: list[int]) -> list[int]:
+        return [toeplitz_seed_bit(key.size, length) if length else 0 for key, length in zip(self._keys, lengths, strict=True)]
+
+    def _amplify(self, lengths: list[int], seeds: tuple[bytes, ...]) -> bytes:
+        """The secret key of both bases in one string of whole bytes."""
+        parts = []
+        for key, length, seed_bit, seed in zip(self._keys, lengths, self._seed_bits(lengths), seeds, strict=True):
+            parts.append(toeplitz_hash(key, self._unpack(seed, seed_bit), length))
+        secret = np.concatenate(parts)
+        return np.packbits(secret[: secret.size // BIT_PER_BYTE * BIT_PER_BYTE], bitorder="little").tobytes()
+
+    def _finish(self, block_id: Any, secret: bytes, lengths: list[int]) -> None:
+        """Replenish the authentication pool first; what is left is the key block."""
+        replenish_byte = byte_from_bit(self.settings.replenish_bit)
+        self._pool.replenish(secret[:replenish_byte])
+        self.ledger.authentication_replenished_bit = replenish_byte * BIT_PER_BYTE
+        for name, length in zip(BASIS_NAMES, lengths, strict=True):
+            self.ledger.secret_bit[name] = length
+        self.ledger.epsilon_authentication = 2 * forgery_probability(self._said_byte)
+        self._destroy()
+        self.state, self.outcome = State.FINISHED, KeyBlock(block_id, secret[replenish_byte:])
+
+    def _tag_keys(self, position: int) -> tuple[bytes, bytes]:
+        """One-time keys of Bob's and of Alice's tag."""
+        both = self._pool.take(position, 2 * TAG_KEY_BYTE)
+        self.ledger.authentication_spent_bit = len(both) * BIT_PER_BYTE
+        return both[:TAG_KEY_BYTE], both[TAG_KEY_BYTE:]
+
+    @staticmethod
+    def _unpack(packed: bytes, count: int) -> BitArray:
+        try:
+            return unpack(packed, count)
+        except ValueError as error:
+            raise ProtocolViolation(f"a bit string has the wrong length: {error}") from None

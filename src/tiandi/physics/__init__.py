@@ -1,0 +1,1 @@
+"""Light and orbits: pure functions on arrays, units in names, sources in docstrings."""

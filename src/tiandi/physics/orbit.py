@@ -1,0 +1,144 @@
+"""Where a satellite is: SGP4 from two-line elements, turned into the Earth-fixed frame and seen from a station."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from sgp4.api import Satrec
+from sgp4.io import compute_checksum, fix_checksum
+
+from tiandi.clock import format_utc, julian_date
+from tiandi.constants import (
+    DAYS_PER_JULIAN_CENTURY,
+    EARTH_EQUATORIAL_RADIUS_KM,
+    EARTH_FLATTENING,
+    JULIAN_DATE_J2000,
+    SECONDS_PER_DAY,
+)
+from tiandi.errors import ElementsError
+from tiandi.units import METRE_PER_KILOMETRE
+
+Positions = NDArray[np.float64]
+"""Positions [km], shape (n, 3)."""
+
+ELEMENTS_LINE_LENGTH = 69
+ELEMENTS_AGE_LIMIT_DAYS = 30.0
+"""SGP4 from elements this old is off by some tens of kilometres along the track in a low orbit; beyond, the time of a pass is a guess."""
+
+
+@dataclass(frozen=True)
+class Elements:
+    """Two-line elements of one satellite, checked when made. Raises ElementsError on a bad line or checksum."""
+
+    name: str
+    line1: str
+    line2: str
+    satellite: Satrec = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for number, line in (("1", self.line1), ("2", self.line2)):
+            where = f"elements of {self.name}, line {number}"
+            if len(line) != ELEMENTS_LINE_LENGTH or not line.startswith(number + " "):
+                raise ElementsError(where, line, f"must start with '{number} ' and be {ELEMENTS_LINE_LENGTH} characters long")
+            if str(compute_checksum(line)) != line[-1]:
+                raise ElementsError(where, line, f"checksum must be {fix_checksum(line)[-1]}, not {line[-1]}")
+        object.__setattr__(self, "satellite", Satrec.twoline2rv(self.line1, self.line2))
+
+    @property
+    def epoch_julian_date(self) -> float:
+        """Epoch (UTC) [day]."""
+        return float(self.satellite.jdsatepoch + self.satellite.jdsatepochF)
+
+    def require_age(self, moment: datetime) -> None:
+        """Raise ElementsError when ``moment`` is further than `ELEMENTS_AGE_LIMIT_DAYS` from the epoch."""
+        age_days = julian_date(moment) - self.epoch_julian_date
+        if abs(age_days) > ELEMENTS_AGE_LIMIT_DAYS:
+            raise ElementsError(
+                f"elements of {self.name}, age at {format_utc(moment)}",
+                f"{age_days:.1f} days",
+                f"must lie within {ELEMENTS_AGE_LIMIT_DAYS:.0f} days; use elements of that date",
+            )
+
+
+@dataclass(frozen=True)
+class Station:
+    """A place on the ground, WGS 84."""
+
+    name: str
+    latitude_deg: float
+    longitude_deg: float
+    altitude_m: float = 0.0
+
+    def position_km(self) -> NDArray[np.float64]:
+        """Earth-fixed position [km], shape (3,)."""
+        latitude_rad, longitude_rad = np.radians(self.latitude_deg), np.radians(self.longitude_deg)
+        eccentricity_squared = EARTH_FLATTENING * (2 - EARTH_FLATTENING)
+        normal_km = EARTH_EQUATORIAL_RADIUS_KM / np.sqrt(1 - eccentricity_squared * np.sin(latitude_rad) ** 2)
+        height_km = self.altitude_m / METRE_PER_KILOMETRE
+        axial_km = (normal_km + height_km) * np.cos(latitude_rad)
+        return np.array(
+            [
+                axial_km * np.cos(longitude_rad),
+                axial_km * np.sin(longitude_rad),
+                (normal_km * (1 - eccentricity_squared) + height_km) * np.sin(latitude_rad),
+            ]
+        )
+
+    def horizon_axes(self) -> NDArray[np.float64]:
+        """Unit vectors east, north and up in the Earth-fixed frame, shape (3, 3)."""
+        latitude_rad, longitude_rad = np.radians(self.latitude_deg), np.radians(self.longitude_deg)
+        sin_lat, cos_lat, sin_lon, cos_lon = np.sin(latitude_rad), np.cos(latitude_rad), np.sin(longitude_rad), np.cos(longitude_rad)
+        return np.array(
+            [[-sin_lon, cos_lon, 0.0], [-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat], [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat]]
+        )
+
+
+@dataclass(frozen=True)
+class LookAngles:
+    """A satellite seen from a station, arrays of shape (n,)."""
+
+    azimuth_deg: NDArray[np.float64]
+    elevation_deg: NDArray[np.float64]
+    range_km: NDArray[np.float64]
+
+
+def greenwich_mean_sidereal_angle_rad(julian_dates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Angle between the equinox and Greenwich [rad], IAU 1982 (Vallado, Fundamentals of Astrodynamics, eq. 3-47).
+
+    UTC stands in for UT1: at most 0.9 s, that is 0.4 km at the equator.
+    """
+    centuries = (julian_dates - JULIAN_DATE_J2000) / DAYS_PER_JULIAN_CENTURY
+    seconds = 67310.54841 + (876600.0 * 3600 + 8640184.812866) * centuries + 0.093104 * centuries**2 - 6.2e-6 * centuries**3
+    return 2 * np.pi * ((seconds / SECONDS_PER_DAY) % 1.0)
+
+
+def to_earth_fixed(positions: Positions, julian_dates: NDArray[np.float64]) -> Positions:
+    """Turn positions of date, shape (n, 3), about the Earth's axis into the Earth-fixed frame; polar motion (15 m) is left out."""
+    angle_rad = greenwich_mean_sidereal_angle_rad(julian_dates)
+    cos_angle, sin_angle = np.cos(angle_rad), np.sin(angle_rad)
+    x, y, z = positions.T
+    return np.stack([cos_angle * x + sin_angle * y, cos_angle * y - sin_angle * x, z], axis=1)
+
+
+def propagate(elements: Elements, julian_dates: NDArray[np.float64]) -> Positions:
+    """Earth-fixed positions [km], shape (n, 3), by SGP4 (Vallado et al. 2006, AIAA 2006-6753).
+
+    Raises ElementsError when SGP4 gives up, for instance because the orbit has decayed.
+    """
+    days = np.floor(julian_dates)
+    failures, positions, _ = elements.satellite.sgp4_array(days, julian_dates - days)
+    if failures.any():
+        raise ElementsError(f"elements of {elements.name}", int(failures.max()), "SGP4 must reach the date (its error codes: 1-6)")
+    return to_earth_fixed(positions, julian_dates)
+
+
+def look_angles(station: Station, positions: Positions) -> LookAngles:
+    """Azimuth (from north over east) and elevation [deg] and range [km] of Earth-fixed ``positions``, without refraction."""
+    east, north, up = station.horizon_axes() @ (positions - station.position_km()).T
+    range_km = np.sqrt(east**2 + north**2 + up**2)
+    return LookAngles(
+        azimuth_deg=np.degrees(np.arctan2(east, north)) % 360.0, elevation_deg=np.degrees(np.arcsin(up / range_km)), range_km=range_km
+    )

@@ -1,0 +1,138 @@
+"""Finite-key security of decoy-state BB84 with two decoys: Lim et al. 2014, PRA 89, 022307 (doi:10.1103/PhysRevA.89.022307).
+
+Counts are arrays (..., intensities) with the intensities in falling order; every function works on any number of links at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Bound = Literal["hoeffding", "chernoff", "asymptotic"]
+Array = NDArray[np.float64]
+
+EPSILON_SHARES = 21
+"""Into how many parts Lim et al. split the secrecy parameter (their equation 1)."""
+
+
+@dataclass(frozen=True)
+class SinglePhotonBounds:
+    """What decoys tell about one basis, each of shape (...): lower bounds on the counts, an upper bound on the errors."""
+
+    vacuum: Array
+    single_photon: Array
+    single_photon_errors: Array
+
+
+@dataclass(frozen=True)
+class ProvenKey:
+    """Length of the secret key [bit] with the bounds it rests on, each of shape (...)."""
+
+    length_bit: Array
+    key_basis: SinglePhotonBounds
+    test_basis: SinglePhotonBounds
+    phase_error: Array
+
+
+def binary_entropy(probability: ArrayLike) -> Array:
+    """h(p) = -p log2 p - (1 - p) log2(1 - p), with h(0) = h(1) = 0; shape as ``probability``."""
+    p = np.clip(np.asarray(probability, float), 0.0, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(-np.where(p > 0, p * np.log2(p), 0.0) - np.where(p < 1, (1 - p) * np.log2(1 - p), 0.0))
+
+
+def photon_number_probability(photons: int, mean_photon_numbers: Array, probabilities: Array) -> Array:
+    """tau_n: probability that a pulse holds ``photons`` (0 or 1) photons, over all intensities."""
+    return np.sum(probabilities * np.exp(-mean_photon_numbers) * mean_photon_numbers**photons, axis=-1)
+
+
+def _bounds(counts: Array, failure: float, bound: Bound) -> tuple[Array, Array]:
+    """Lower and upper bounds on the mean behind ``counts`` (..., intensities), failing with ``failure`` each."""
+    beta = np.log(1.0 / failure)
+    if bound == "hoeffding":  # Lim et al. 2014, below equation 2.
+        deviation = np.sqrt(0.5 * counts.sum(axis=-1, keepdims=True) * beta)
+        return counts - deviation, counts + deviation
+    if bound == "chernoff":  # Yin et al. 2020, doi:10.1038/s41598-020-71107-6, as SatQuMA uses it.
+        return counts - (0.5 * beta + np.sqrt(2 * beta * counts + 0.25 * beta**2)), counts + beta + np.sqrt(2 * beta * counts + beta**2)
+    return counts, counts
+
+
+def decoy_bounds(
+    counts: ArrayLike,
+    errors: ArrayLike,
+    *,
+    mean_photon_numbers: ArrayLike,
+    probabilities: ArrayLike,
+    epsilon_secrecy: float,
+    bound: Bound = "hoeffding",
+) -> SinglePhotonBounds:
+    """Equations 2 to 4 of Lim et al. 2014 for one basis; ``counts`` and ``errors`` have shape (..., 3)."""
+    counts, errors = np.asarray(counts, float), np.asarray(errors, float)
+    mu, p = np.asarray(mean_photon_numbers, float), np.asarray(probabilities, float)
+    mu1, mu2, mu3 = mu
+    tau0, tau1 = photon_number_probability(0, mu, p), photon_number_probability(1, mu, p)
+    weight = np.exp(mu) / p
+    failure = epsilon_secrecy / EPSILON_SHARES
+    low, high = (weight * side for side in _bounds(counts, failure, bound))
+    errors_low, errors_high = (weight * side for side in _bounds(errors, failure, bound))
+
+    vacuum = np.maximum(0.0, tau0 * (mu2 * low[..., 2] - mu3 * high[..., 1]) / (mu2 - mu3))
+    single = (
+        tau1
+        * mu1
+        * (low[..., 1] - high[..., 2] - (mu2**2 - mu3**2) / mu1**2 * (high[..., 0] - vacuum / tau0))
+        / (mu1 * (mu2 - mu3) - mu2**2 + mu3**2)
+    )
+    single_errors = tau1 * (errors_high[..., 1] - errors_low[..., 2]) / (mu2 - mu3)
+    return SinglePhotonBounds(
+        vacuum=vacuum,
+        single_photon=np.maximum(0.0, single),
+        single_photon_errors=np.clip(single_errors, 0.0, errors.sum(axis=-1)),
+    )
+
+
+def _sampling_deviation(epsilon_secrecy: float, rate: Array, tested: Array, kept: Array) -> Array:
+    """gamma of equation 5: how much a rate seen in ``tested`` events may lie below the rate in ``kept`` events."""
+    product = tested * kept
+    spread = (1.0 - rate) * rate
+    argument = (tested + kept) / (product * spread) * EPSILON_SHARES**2 / epsilon_secrecy**2
+    return np.sqrt((tested + kept) * spread / (product * np.log(2)) * np.log2(argument))
+
+
+def proven_key(
+    *,
+    key_counts: ArrayLike,
+    key_errors: ArrayLike,
+    test_counts: ArrayLike,
+    test_errors: ArrayLike,
+    mean_photon_numbers: ArrayLike,
+    probabilities: ArrayLike,
+    leaked_bit: ArrayLike,
+    epsilon_secrecy: float,
+    epsilon_correctness: float,
+    bound: Bound = "hoeffding",
+) -> ProvenKey:
+    """Secret length of the key in one basis, with the phase error from the other: equation 1 of Lim et al. 2014.
+
+    Counts and errors have shape (..., 3), signal first. ``leaked_bit`` (...) is everything error correction said aloud; the hash
+    that verifies the key is paid for by the last term, log2(2 / epsilon_correctness). A block too small to say anything has length 0.
+    """
+    common = {
+        "mean_photon_numbers": mean_photon_numbers,
+        "probabilities": probabilities,
+        "epsilon_secrecy": epsilon_secrecy,
+        "bound": bound,
+    }
+    key = decoy_bounds(key_counts, key_errors, **common)  # type: ignore[arg-type]
+    test = decoy_bounds(test_counts, test_errors, **common)  # type: ignore[arg-type]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # At least one error: gamma's logarithm diverges at none, where the bound below is the weaker and still true one.
+        rate = np.maximum(test.single_photon_errors, 1.0) / test.single_photon
+        gamma = 0.0 if bound == "asymptotic" else _sampling_deviation(epsilon_secrecy, rate, test.single_photon, key.single_photon)
+        phase_error = np.where(np.isfinite(rate + gamma), np.minimum(rate + gamma, 0.5), 0.5)
+    overhead = 0.0 if bound == "asymptotic" else 6 * np.log2(EPSILON_SHARES / epsilon_secrecy) + np.log2(2.0 / epsilon_correctness)
+    length = key.vacuum + key.single_photon * (1.0 - binary_entropy(phase_error)) - np.asarray(leaked_bit, float) - overhead
+    return ProvenKey(length_bit=np.maximum(0.0, length), key_basis=key, test_basis=test, phase_error=np.asarray(phase_error))

@@ -1,0 +1,203 @@
+"""A QKD link: two QKD modules, a channel between them, and one block of key after another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiandi.distill.alice import Alice
+from tiandi.distill.authentication import TAG_KEY_BYTE, AuthenticationPool
+from tiandi.distill.bob import Bob
+from tiandi.distill.exchange import run_in_process
+from tiandi.distill.ledger import BasisCounts, Ledger
+from tiandi.distill.party import ProvenLength, Settings
+from tiandi.distill.records import BASIS_NAMES, KeyBlock
+from tiandi.errors import DistillationAborted, InputError
+from tiandi.physics.equipment import Receiver, Transmitter
+from tiandi.protocols.decoy_bb84 import (
+    ExpectedCounts,
+    Probabilities,
+    expected_counts,
+    intercept_resend_probabilities,
+    outcome_probabilities,
+    sample_detections,
+)
+from tiandi.protocols.finite_key import binary_entropy, proven_key
+from tiandi.quantum.channel import Channel, ChannelSteps
+from tiandi.random import secret_bytes, twin_generator
+from tiandi.units import loss_from_transmittance
+
+Eavesdropper = Literal["none", "intercept-resend"]
+
+PRE_SHARED_BLOCKS = 8
+"""For how many blocks the pre-shared key pays before the first must have replenished it."""
+EXPECTED_RECONCILIATION_EFFICIENCY = 1.06
+"""Leak of error correction over its Shannon limit, for forecasts only; a block counts what it leaked."""
+
+
+@dataclass(frozen=True)
+class SecuritySettings:
+    """What a link promises. Epsilons are for a whole block."""
+
+    epsilon_secrecy: float = 1e-9
+    epsilon_correctness: float = 1e-15
+    qber_limit: float = 0.11
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon_secrecy", "epsilon_correctness"):
+            if not 1e-24 <= getattr(self, name) <= 1e-3:
+                raise InputError(name, getattr(self, name), "must lie in [1e-24, 1e-3]")
+        if not 0.001 <= self.qber_limit <= 0.11:
+            raise InputError("qber_limit", self.qber_limit, "must lie in [0.001, 0.11]: no key is proven above 11 %")
+
+
+@dataclass(frozen=True)
+class LinkBlock:
+    """One block of a link: its figures, and the key of both ends unless it was aborted.
+
+    ``loss_db`` is the smallest loss of the block, channel and receiver optics, without detectors.
+    """
+
+    link: str
+    duration_s: float
+    length_km: float
+    loss_db: float
+    pulses: int
+    ledger: Ledger
+    alice: KeyBlock | DistillationAborted
+    bob: KeyBlock | DistillationAborted
+
+    @property
+    def aborted(self) -> bool:
+        return not (isinstance(self.alice, KeyBlock) and isinstance(self.bob, KeyBlock))
+
+    @property
+    def secret_bit(self) -> int:
+        """Secret bits won, those for authentication included."""
+        return 0 if self.aborted else self.ledger.total_secret_bit
+
+    @property
+    def secret_key_rate_bps(self) -> float:
+        return self.secret_bit / self.duration_s
+
+    def keys(self) -> tuple[KeyBlock, KeyBlock]:
+        """Alice's and Bob's key. Raises the reason when the block was aborted."""
+        for outcome in (self.alice, self.bob):
+            if isinstance(outcome, DistillationAborted):
+                raise outcome
+        assert isinstance(self.alice, KeyBlock)
+        assert isinstance(self.bob, KeyBlock)
+        return self.alice, self.bob
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a block is expected to give: mean counts through the same proof, without sampling."""
+
+    duration_s: float
+    counts: ExpectedCounts
+    secret_bit: float
+
+
+class QkdLink:
+    """A pair of QKD modules, Alice with the transmitter and Bob with the receiver, that trust each other by a pre-shared key."""
+
+    def __init__(
+        self,
+        alice: str,
+        bob: str,
+        *,
+        transmitter: Transmitter,
+        receiver: Receiver,
+        channel: Channel,
+        security: SecuritySettings | None = None,
+    ) -> None:
+        self.alice, self.bob = alice, bob
+        self.name = f"{alice} - {bob}"
+        self.transmitter, self.receiver, self.channel = transmitter, receiver, channel
+        self.security = security or SecuritySettings()
+        pre_shared = secret_bytes(PRE_SHARED_BLOCKS * 2 * TAG_KEY_BYTE)
+        self._pools = (AuthenticationPool(self.name, pre_shared), AuthenticationPool(self.name, pre_shared))
+        self._blocks = 0
+
+    def __repr__(self) -> str:
+        return f"QkdLink({self.name!r})"
+
+    def forecast(self, duration_s: float) -> Forecast:
+        """Expected counts and secret bits of a block of ``duration_s`` (or as long as the channel lasts)."""
+        steps = self.channel.steps(duration_s)
+        pulses = self._pulses(steps)
+        counts = expected_counts(self.transmitter, self.receiver, self._outcomes(steps, "none"), pulses)
+        secret = 0.0
+        if counts.sifted.sum(axis=1).min() >= 1.0:
+            for basis in range(len(BASIS_NAMES)):
+                qber = counts.errors[basis].sum() / counts.sifted[basis].sum()
+                leaked = EXPECTED_RECONCILIATION_EFFICIENCY * float(binary_entropy(qber)) * counts.sifted[basis].sum()
+                secret += self._prove(BasisCounts(counts.sifted, counts.errors), basis=basis, leaked_bit=leaked).length_bit
+        return Forecast(float(steps.duration_s.sum()), counts, secret)
+
+    def distil(
+        self,
+        duration_s: float,
+        *,
+        generator: np.random.Generator | None = None,
+        seed: int | None = None,
+        eavesdropper: Eavesdropper = "none",
+    ) -> LinkBlock:
+        """Send light for ``duration_s`` [s] (or as long as the channel lasts) and distil key from what arrives.
+
+        ``generator``, or ``seed``, makes the twins repeat: light and detectors, not the key. An aborted block is returned, not
+        raised: its outcomes say why, and it holds no key. Raises InputError when ``duration_s`` holds no pulse.
+        """
+        steps = self.channel.steps(duration_s)
+        pulses = self._pulses(steps)
+        if pulses.sum() < 1:
+            raise InputError("duration_s", duration_s, "must hold at least one pulse")
+        self._blocks += 1
+        generator = generator or twin_generator(seed, self.name, str(self._blocks))
+        records = sample_detections(self.transmitter, self.receiver, self._outcomes(steps, eavesdropper), pulses, generator)
+        settings = Settings(
+            proof=self._prove,
+            epsilon_secrecy=self.security.epsilon_secrecy,
+            epsilon_correctness=self.security.epsilon_correctness,
+            qber_limit=self.security.qber_limit,
+        )
+        alice, bob = Alice(records[0], settings, self._pools[0]), Bob(records[1], settings, self._pools[1])
+        run_in_process(alice, bob)
+        if not isinstance(alice.outcome, KeyBlock | DistillationAborted) or not isinstance(bob.outcome, KeyBlock | DistillationAborted):
+            raise RuntimeError(f"distillation on {self.name} stopped in state {alice.state.value} / {bob.state.value}")
+        return LinkBlock(
+            link=self.name,
+            duration_s=float(steps.duration_s.sum()),
+            length_km=self.channel.length_km,
+            loss_db=float(loss_from_transmittance(steps.transmittance.max() * self.receiver.optics_efficiency)),
+            pulses=int(pulses.sum()),
+            ledger=bob.ledger,
+            alice=alice.outcome,
+            bob=bob.outcome,
+        )
+
+    def _pulses(self, steps: ChannelSteps) -> NDArray[np.int64]:
+        return np.floor(steps.duration_s * self.transmitter.clock_hz).astype(np.int64)
+
+    def _outcomes(self, steps: ChannelSteps, eavesdropper: Eavesdropper) -> Probabilities:
+        model = outcome_probabilities if eavesdropper == "none" else intercept_resend_probabilities
+        return model(self.transmitter, self.receiver, steps.transmittance)
+
+    def _prove(self, counts: BasisCounts, *, basis: int, leaked_bit: float) -> ProvenLength:
+        """Lim et al. 2014; each basis has half of the block's epsilons, so that the two keys together keep them."""
+        proven = proven_key(
+            key_counts=counts.counts[basis],
+            key_errors=counts.errors[basis],
+            test_counts=counts.counts[1 - basis],
+            test_errors=counts.errors[1 - basis],
+            mean_photon_numbers=self.transmitter.mean_photon_numbers,
+            probabilities=self.transmitter.probabilities,
+            leaked_bit=leaked_bit,
+            epsilon_secrecy=self.security.epsilon_secrecy / 2,
+            epsilon_correctness=self.security.epsilon_correctness / 2,
+        )
+        return ProvenLength(int(proven.length_bit), float(proven.phase_error))

@@ -1,0 +1,172 @@
+"""A running network: a KME for every node, fed by the quantum links, routed by the controller, watched by the fault manager."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from tiandi.clock import Clock
+from tiandi.control.routing import LinkState, find_route
+from tiandi.distill.authentication import TAG_KEY_BYTE
+from tiandi.distill.records import KeyBlock
+from tiandi.errors import DistillationAborted, NoSecretKey, ScenarioError
+from tiandi.kms.client import KeyClient
+from tiandi.kms.entity import Directory, KeyManagementEntity
+from tiandi.kms.envelope import create_master_key
+from tiandi.kms.etsi014 import KEY_SIZE_BIT
+from tiandi.kms.pki import CertificateAuthority, Credentials
+from tiandi.kms.server import KmeHost, listen
+from tiandi.kms.store import End, KeyStore
+from tiandi.management.alarms import Alarm, FaultManager
+from tiandi.quantum.link import LinkBlock
+from tiandi.scenario import schema
+from tiandi.scenario.scenario import Scenario
+from tiandi.units import BIT_PER_BYTE
+
+
+def kme_identity(node: str) -> str:
+    """The KME of a node, as a name that TLS accepts: kme-shanghai-pudong."""
+    return "kme-" + re.sub(r"[^a-z0-9]+", "-", node.lower()).strip("-")
+
+
+class QkdLinkEnd:
+    """One end of a quantum link as a `KeySource` of the KME beside it."""
+
+    def __init__(self, peer: str, spend_from: End) -> None:
+        self.peer = peer
+        self.spend_from: End = spend_from
+        self._blocks: list[KeyBlock] = []
+
+    def put(self, block: KeyBlock) -> None:
+        self._blocks.append(block)
+
+    def take_blocks(self) -> list[KeyBlock]:
+        blocks, self._blocks = self._blocks, []
+        return blocks
+
+
+class RunningNetwork:
+    """A context manager: inside it every KME of ``scenario`` serves HTTPS on the loopback address.
+
+    ``folder`` takes key stores and certificates. Raises StateError when a port is taken.
+    """
+
+    def __init__(self, scenario: Scenario, folder: Path, clock: Clock) -> None:
+        self.faults = FaultManager()
+        self._clock = clock
+        self._topology = scenario.file.topology
+        self._authority = CertificateAuthority(folder / "pki", scenario.name)
+        self._host = KmeHost(Directory())
+        self._credentials: dict[str, Credentials] = {}
+        self._node_of: dict[str, str] = {}
+        self._links: dict[str, tuple[str, str]] = {}
+        try:
+            for number, node in enumerate(self._topology.nodes):
+                port = scenario.file.run.port_base + number if scenario.file.run.port_base else 0
+                self._add_kme(node.name, folder / "kme", port)
+        except BaseException:
+            self._host.close()
+            raise
+        for application in self._topology.applications:
+            self._host.directory.sae_homes[application.sae] = kme_identity(application.node)
+            self._credentials[application.sae] = self._authority.issue("sae", application.sae)
+        joints: list[schema.FibreEntry | schema.DownlinkEntry | schema.HandOverEntry]
+        joints = [*self._topology.fibres, *self._topology.downlinks, *self._topology.hand_overs]
+        for entry in joints:
+            self._links[entry.name] = (kme_identity(entry.ends[0]), kme_identity(entry.ends[1]))
+
+    def _add_kme(self, node: str, folder: Path, port: int) -> None:
+        kme = kme_identity(node)
+        if kme in self._node_of:
+            raise ScenarioError("topology.nodes", node, f"gives the same KME identity ({kme}) as {self._node_of[kme]}")
+        self._node_of[kme] = node
+        home = folder / kme
+        home.mkdir(parents=True, mode=0o700)
+        store = KeyStore(home / "store.sqlite", kme, create_master_key(home / "master.key"))
+        listener = listen(port, f"run.port_base (for the KME of {node})")
+        self._host.add(store, self._authority.issue("kme", kme), listener)
+
+    def __enter__(self) -> Self:
+        self._host.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._host.close()
+
+    def entity(self, node: str) -> KeyManagementEntity:
+        """The KME of a node."""
+        return self._host.entities[kme_identity(node)]
+
+    def address(self, node: str) -> str:
+        """Where a node's KME serves."""
+        return self._host.directory.kme_addresses[kme_identity(node)]
+
+    def key_client(self, sae: str) -> KeyClient:
+        """A client as the SAE itself would make one: the address of its KME and its own certificate."""
+        kme = self._host.directory.home(sae)
+        return KeyClient(self._host.directory.kme_addresses[kme], kme, self._credentials[sae])
+
+    def receive(self, block: LinkBlock) -> Alarm | None:
+        """Give the key of a block to the KMEs at both ends; if it was aborted, raise the alarm instead and return it."""
+        alice, bob = block.alice, block.bob
+        if isinstance(alice, KeyBlock) and isinstance(bob, KeyBlock):
+            kmes = self._links[block.link]
+            for here, there, end, key in ((kmes[0], kmes[1], "front", alice), (kmes[1], kmes[0], "back", bob)):
+                source = QkdLinkEnd(there, end)  # type: ignore[arg-type]
+                source.put(key)
+                self._host.entities[here].collect(source)
+            return None
+        causes = {
+            self._node_of[kme]: outcome if isinstance(outcome, DistillationAborted) else NoSecretKey("the peer destroyed the block")
+            for kme, outcome in zip(self._links[block.link], (alice, bob), strict=True)
+        }
+        return self.faults.block_aborted(block.link, self._clock.now(), causes)
+
+    def hand_over_all(self) -> dict[str, int]:
+        """Let every satellite make its stations share all the key it has for both; returns bits by link."""
+        shared = {}
+        for entry in self._topology.hand_overs:
+            satellite = self.entity(entry.satellite)
+            stations = tuple(kme_identity(station) for station in entry.stations)
+            length_byte = min(satellite.store.stock_bit(station) for station in stations) // BIT_PER_BYTE - TAG_KEY_BYTE
+            if length_byte > 0:
+                self._host.call(satellite.hand_over(stations[0], stations[1], length_byte))
+                shared[entry.name] = length_byte * BIT_PER_BYTE
+        return shared
+
+    def link_states(self) -> list[LinkState]:
+        """Every link over which keys can be relayed, with the stock that both ends hold."""
+        states = []
+        names = [entry.name for entry in self._topology.fibres] + [entry.name for entry in self._topology.hand_overs]
+        for name in names:
+            here, there = self._links[name]
+            stock_bit = min(self._host.entities[a].store.stock_bit(b) for a, b in ((here, there), (there, here)))
+            note = self.faults.out_of_service(name)
+            states.append(LinkState(name, (here, there), stock_bit, note is None, note or ""))
+        return states
+
+    def relay_keys(self, master: str, slave: str, number: int) -> tuple[list[str], list[UUID]]:
+        """Make ``number`` keys ready for a pair of SAEs; returns the KMEs on the way and the key identifiers.
+
+        Raises NoRoute when no chain of links in service has enough key, RelayFailed when the relay stops on the way.
+        """
+        homes = [self._host.directory.home(sae) for sae in (master, slave)]
+        wanted_bit = number * KEY_SIZE_BIT + TAG_KEY_BYTE * BIT_PER_BYTE
+        route = find_route(self.link_states(), homes[0], homes[1], wanted_bit=wanted_bit)
+        key_ids = self._host.call(self._host.entities[homes[0]].relay_keys(master, slave, number=number, route=route))
+        return route, key_ids
+
+    def link_between(self, here: str, there: str) -> str:
+        """The name of the link that joins two KMEs on a route."""
+        return next(name for name, ends in self._links.items() if set(ends) == {here, there})
+
+    def node(self, kme: str) -> str:
+        """The node of a KME."""
+        return self._node_of[kme]
+
+    def accounts(self) -> dict[str, dict[str, dict[str, int]]]:
+        """The ledger of every KME, by node."""
+        return {self._node_of[kme]: entity.store.account() for kme, entity in self._host.entities.items()}

@@ -1,0 +1,310 @@
+"""A scenario: its file read and checked, its links and passes made from it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cached_property
+from importlib import resources
+from math import ceil
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from tiandi.clock import format_utc, parse_utc
+from tiandi.errors import InputError, NoPassError, ScenarioError
+from tiandi.physics.equipment import Receiver, Transmitter
+from tiandi.physics.orbit import Elements, Station
+from tiandi.physics.passes import SatellitePass, Visibility, find_passes
+from tiandi.quantum.channel import DownlinkChannel, FibreChannel
+from tiandi.quantum.link import QkdLink, SecuritySettings
+from tiandi.scenario import schema
+from tiandi.service.messaging import require_text
+
+FILE_LIMIT_BYTE = 10_000_000
+USEFUL_SECRET_BIT = 2048
+"""A block with less than this is used up by its own authentication and one relayed key."""
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class PlannedLink:
+    """A link and how long its block takes; ``satellite_pass`` and ``published`` for downlinks."""
+
+    link: QkdLink
+    duration_s: float
+    satellite_pass: SatellitePass | None = None
+    published: schema.PublishedPass | None = None
+
+
+def packaged_scenarios() -> list[str]:
+    """Names of the scenarios that come with tiandi."""
+    return sorted(item.name.removesuffix(".toml") for item in _data().iterdir() if item.name.endswith(".toml"))
+
+
+def load_scenario(name: str) -> Scenario:
+    """The packaged scenario ``name``, or the one in the TOML file ``name``. Raises ScenarioError naming field, value and limit."""
+    if name in packaged_scenarios():
+        with resources.as_file(_data() / f"{name}.toml") as path:
+            return _read(path)
+    path = Path(name)
+    if path.suffix != ".toml" or not path.is_file():
+        raise ScenarioError("scenario", name, f"must be one of {', '.join(packaged_scenarios())}, or an existing TOML file")
+    return _read(path)
+
+
+def _data() -> Any:
+    return resources.files("tiandi.scenario") / "data"
+
+
+def _read(path: Path) -> Scenario:
+    if path.stat().st_size > FILE_LIMIT_BYTE:
+        raise ScenarioError("scenario", str(path), f"must be smaller than {FILE_LIMIT_BYTE} bytes")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError("scenario", str(path), f"must be TOML in UTF-8: {error}") from None
+    try:
+        file = msgspec.convert(raw, schema.ScenarioFile)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        field = where.strip("`.[]") or "scenario"
+        raise ScenarioError(field, _value_at(raw, field), what) from None
+    return Scenario(file, path.parent)
+
+
+def _value_at(raw: Any, field: str) -> Any:
+    """The value a field path like ``topology.fibres[3].length_km`` names, or None."""
+    try:
+        for part in field.replace("[", ".").replace("]", "").split("."):
+            raw = raw[int(part)] if isinstance(raw, list) else raw[part]
+    except (KeyError, IndexError, ValueError, TypeError):
+        return None
+    return raw
+
+
+class Scenario:
+    """A checked scenario. Raises ScenarioError on names that do not fit together and values out of their range."""
+
+    def __init__(self, file: schema.ScenarioFile, folder: Path) -> None:
+        self.file = file
+        self.name, self.title = file.name, file.title
+        if file.format != schema.FORMAT_VERSION:
+            raise ScenarioError("format", file.format, f"must be {schema.FORMAT_VERSION}")
+        self._check_names()
+        options = file.run
+        _within("run.block_sifted_bit", options.block_sifted_bit, 10_000, 100_000_000)
+        _within("run.maximum_block_s", options.maximum_block_s, 1.0, 86_400.0)
+        _within("run.port_base", options.port_base, 0, 65_535 - len(file.topology.nodes))
+        require_text(options.message.text, "run.message.text")
+        self.security = _named(
+            "run",
+            lambda: SecuritySettings(options.epsilon_secrecy, options.epsilon_correctness, options.qber_limit),
+        )
+        self.picture_path = folder / options.message.picture
+        if not self.picture_path.is_file():
+            raise ScenarioError("run.message.picture", options.message.picture, "must be a file beside the scenario")
+        self._links = {entry.name: self._fibre_link(number, entry) for number, entry in enumerate(file.topology.fibres)}
+
+    def _check_names(self) -> None:
+        topology, run = self.file.topology, self.file.run
+        nodes = _unique("topology.nodes", (entry.name for entry in topology.nodes))
+        _unique("topology.fibres", (entry.name for entry in topology.fibres))
+        satellites = _unique("topology.satellites", (entry.name for entry in topology.satellites))
+        saes = _unique("topology.applications", (entry.sae for entry in topology.applications))
+        for number, fibre in enumerate(topology.fibres):
+            for end in fibre.ends:
+                _known(f"topology.fibres[{number}].ends", end, nodes)
+            if fibre.ends[0] == fibre.ends[1]:
+                raise ScenarioError(f"topology.fibres[{number}].ends", fibre.ends, "must be two different nodes")
+            _known(f"topology.fibres[{number}].equipment", fibre.equipment, self.file.equipment.fibre_links)
+        for number, satellite in enumerate(topology.satellites):
+            _known(f"topology.satellites[{number}].name", satellite.name, nodes)
+        for number, downlink in enumerate(topology.downlinks):
+            _known(f"topology.downlinks[{number}].satellite", downlink.satellite, satellites)
+            _known(f"topology.downlinks[{number}].station", downlink.station, nodes)
+            _known(f"topology.downlinks[{number}].transmitter", downlink.transmitter, self.file.equipment.transmitters)
+            _known(f"topology.downlinks[{number}].receiver", downlink.receiver, self.file.equipment.receivers)
+        downlinks = {downlink.name for downlink in topology.downlinks}
+        for number, hand_over in enumerate(topology.hand_overs):
+            for station in hand_over.stations:
+                _known(f"topology.hand_overs[{number}].stations", f"{hand_over.satellite} - {station}", downlinks)
+        for number, application in enumerate(topology.applications):
+            _known(f"topology.applications[{number}].node", application.node, nodes)
+        for name, sheet in self.file.equipment.fibre_links.items():
+            _known(f"equipment.fibre_links.{name}.transmitter", sheet.transmitter, self.file.equipment.transmitters)
+            _known(f"equipment.fibre_links.{name}.receiver", sheet.receiver, self.file.equipment.receivers)
+        _known("run.message.sender", run.message.sender, saes)
+        _known("run.message.recipient", run.message.recipient, saes)
+        if run.message.sender == run.message.recipient:
+            raise ScenarioError("run.message.recipient", run.message.recipient, "must be another than the sender")
+        if topology.downlinks and run.sky is None:
+            raise ScenarioError("run.sky", None, "must say when to look for passes, since there are downlinks")
+        if run.eavesdropper is not None:
+            self.require_fibre_link(run.eavesdropper.link, "run.eavesdropper.link")
+
+    # Links.
+
+    def require_fibre_link(self, name: str, field: str) -> None:
+        """Raise ScenarioError, with the names nearest to it, unless ``name`` is a fibre link."""
+        _known(field, name, [entry.name for entry in self.file.topology.fibres])
+
+    def link(self, name: str) -> QkdLink:
+        """The fibre link called ``name`` ("Jinan - Tai'an"). Raises ScenarioError when there is none."""
+        self.require_fibre_link(name, "link")
+        return self._links[name]
+
+    def fibre_links(self) -> list[PlannedLink]:
+        """Every fibre link with the duration of its block. Raises ScenarioError for one that key cannot cross."""
+        return [self._planned(number, entry) for number, entry in enumerate(self.file.topology.fibres)]
+
+    def _fibre_link(self, number: int, entry: schema.FibreEntry, length_km: float | None = None) -> QkdLink:
+        sheet = self.file.equipment.fibre_links[entry.equipment]
+        channel = _named(
+            f"topology.fibres[{number}]",
+            lambda: FibreChannel(entry.length_km if length_km is None else length_km, sheet.attenuation_db_per_km, sheet.insertion_loss_db),
+        )
+        return QkdLink(
+            *entry.ends,
+            transmitter=self._transmitter(sheet.transmitter),
+            receiver=self._receiver(sheet.receiver),
+            channel=channel,
+            security=self.security,
+        )
+
+    def _block_duration_s(self, link: QkdLink) -> float:
+        """Whole seconds after which about `RunOptions.block_sifted_bit` bits are sifted, at most `RunOptions.maximum_block_s`."""
+        rate_bps = float(link.forecast(1.0).counts.sifted.sum())
+        return min(float(ceil(self.file.run.block_sifted_bit / rate_bps)), self.file.run.maximum_block_s)
+
+    def _planned(self, number: int, entry: schema.FibreEntry) -> PlannedLink:
+        link = self._links[entry.name]
+        duration_s = self._block_duration_s(link)
+        if link.forecast(duration_s).secret_bit < USEFUL_SECRET_BIT:
+            limit_km = self._longest_useful_km(number, entry)
+            raise ScenarioError(
+                f"topology.fibres[{number}].length_km ({entry.name})",
+                entry.length_km,
+                f"no key can cross this link: the limit of equipment '{entry.equipment}' is {limit_km:.0f} km",
+            )
+        return PlannedLink(link, duration_s)
+
+    def _longest_useful_km(self, number: int, entry: schema.FibreEntry) -> float:
+        """The greatest length, to 1 km, over which this equipment makes a useful block."""
+        low, high = 0.0, entry.length_km
+        while high - low > 1.0:
+            middle = (low + high) / 2
+            link = self._fibre_link(number, entry, middle)
+            useful = link.forecast(self._block_duration_s(link)).secret_bit >= USEFUL_SECRET_BIT
+            low, high = (middle, high) if useful else (low, middle)
+        return low
+
+    def _transmitter(self, name: str) -> Transmitter:
+        return _from_sheet(Transmitter, self.file.equipment.transmitters[name], f"equipment.transmitters.{name}")
+
+    def _receiver(self, name: str) -> Receiver:
+        return _from_sheet(Receiver, self.file.equipment.receivers[name], f"equipment.receivers.{name}")
+
+    # Sky.
+
+    @cached_property
+    def window(self) -> tuple[datetime, datetime]:
+        """From when to when passes are looked for. Raises ScenarioError in a scenario without a sky."""
+        sky = self._sky()
+        return parse_utc(sky.start, "run.sky.from"), parse_utc(sky.end, "run.sky.to")
+
+    def _sky(self) -> schema.SkyOptions:
+        if self.file.run.sky is None:
+            raise ScenarioError("scenario", self.name, "has no satellites")
+        return self.file.run.sky
+
+    def passes(self, *, station: str | None = None, start: datetime | None = None, end: datetime | None = None) -> list[SatellitePass]:
+        """Usable passes over every station, or one, in order of time; without times, in the scenario's window.
+
+        Raises ScenarioError for an unknown station and ElementsError when the elements are not of that time.
+        """
+        stations = [downlink.station for downlink in self.file.topology.downlinks]
+        if station is not None:
+            _known("station", station, stations)
+        found = [
+            satellite_pass
+            for downlink in self.file.topology.downlinks
+            if station in (None, downlink.station)
+            for satellite_pass in self._passes_of(downlink, start or self.window[0], end or self.window[1])
+        ]
+        return sorted(found, key=lambda satellite_pass: satellite_pass.start)
+
+    def downlinks(self) -> list[PlannedLink]:
+        """Each downlink with its first usable pass after that of the downlink before it. Raises NoPassError when there is none."""
+        planned = []
+        if self.file.topology.downlinks:
+            start, end = self.window
+            for entry in self.file.topology.downlinks:
+                passes = self._passes_of(entry, start, end)
+                if not passes:
+                    window = f"{format_utc(start)} to {format_utc(end)}"
+                    raise NoPassError("run.sky", window, f"no usable pass of {entry.satellite} over {entry.station} lies in it; widen it")
+                planned.append(self._downlink(entry, passes[0]))
+                start = passes[0].end
+        return planned
+
+    def _passes_of(self, entry: schema.DownlinkEntry, start: datetime, end: datetime) -> list[SatellitePass]:
+        sky = self._sky()
+        satellite = next(item for item in self.file.topology.satellites if item.name == entry.satellite)
+        visibility = _named("run.sky", lambda: Visibility(sky.elevation_cutoff_deg, sky.culmination_deg, sky.sun_elevation_limit_deg))
+        elements = Elements(satellite.name, satellite.line1, satellite.line2)
+        return find_passes(elements, self._station(entry.station), start=start, end=end, visibility=visibility)
+
+    def _station(self, name: str) -> Station:
+        node = next(item for item in self.file.topology.nodes if item.name == name)
+        if node.latitude_deg is None or node.longitude_deg is None:
+            raise ScenarioError("topology.nodes", name, "a ground station needs latitude_deg and longitude_deg")
+        return Station(name, node.latitude_deg, node.longitude_deg, node.altitude_m)
+
+    def _downlink(self, entry: schema.DownlinkEntry, satellite_pass: SatellitePass) -> PlannedLink:
+        transmitter, receiver = self._transmitter(entry.transmitter), self._receiver(entry.receiver)
+        channel = _named(
+            f"topology.downlinks ({entry.name})",
+            lambda: DownlinkChannel(satellite_pass, transmitter, receiver, entry.zenith_extinction_db, entry.maximum_range_km),
+        )
+        link = QkdLink(entry.satellite, entry.station, transmitter=transmitter, receiver=receiver, channel=channel, security=self.security)
+        return PlannedLink(link, satellite_pass.duration_s, satellite_pass, entry.published)
+
+
+def _from_sheet(made: type[Made], sheet: schema.TransmitterSheet | schema.ReceiverSheet, where: str) -> Made:
+    """The equipment of a data sheet: every field of ``made`` that the sheet has."""
+    return _named(where, lambda: made(**{item.name: getattr(sheet, item.name) for item in fields(made)}))  # type: ignore[arg-type]
+
+
+def _named(where: str, make: Callable[[], Made]) -> Made:
+    """What ``make`` makes; an InputError on the way is told with the place in the file."""
+    try:
+        return make()
+    except InputError as error:
+        raise ScenarioError(f"{where}.{error.field}", error.value, error.limit) from None
+
+
+def _within(field: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ScenarioError(field, value, f"must lie in [{low:g}, {high:g}]")
+
+
+def _unique(field: str, names: Iterable[str]) -> list[str]:
+    names = list(names)
+    for name in names:
+        if names.count(name) > 1:
+            raise ScenarioError(field, name, "this name stands twice")
+        if not name.strip():
+            raise ScenarioError(field, name, "a name must not be empty")
+    return names
+
+
+def _known(field: str, name: str, among: Iterable[str]) -> None:
+    names = sorted(among)
+    if name not in names:
+        shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
+        raise ScenarioError(field, name, f"must be one of {shown}" if names else "there is none to choose from")

@@ -1,0 +1,65 @@
+"""State directories: whole or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tiandi.errors import StateError
+
+STATE_VERSION = 1
+MARKER = "tiandi-state.json"
+
+
+@contextmanager
+def state_folder(wanted: Path | None, scenario: str) -> Iterator[Path]:
+    """A folder to work in, readable by its owner only.
+
+    Without ``wanted`` it is gone afterwards. With ``wanted`` it is made beside it under a temporary name and takes its place only
+    when everything went well, so that an error, Ctrl-C or a crash never leave half a state there. Raises StateError when ``wanted``
+    is taken: another version's, a finished run's, or somebody else's folder.
+    """
+    if wanted is None:
+        with tempfile.TemporaryDirectory(prefix="tiandi-") as folder:
+            yield Path(folder)
+        return
+    _require_free(wanted)
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{wanted.name}-partial-", dir=wanted.parent))
+    except OSError as error:
+        raise StateError("state", str(wanted), f"cannot be made there: {error.strerror}") from None
+    try:
+        yield partial
+        (partial / MARKER).write_text(json.dumps({"version": STATE_VERSION, "scenario": scenario}) + "\n", encoding="utf-8")
+        if wanted.exists():
+            wanted.rmdir()
+        os.replace(partial, wanted)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _require_free(wanted: Path) -> None:
+    if not wanted.exists():
+        return
+    if not wanted.is_dir():
+        raise StateError("state", str(wanted), "must be a folder")
+    marker = wanted / MARKER
+    if marker.exists():
+        try:
+            version = json.loads(marker.read_text(encoding="utf-8"))["version"]
+        except (ValueError, KeyError, TypeError):
+            version = "unreadable"
+        if version != STATE_VERSION:
+            raise StateError(
+                "state", str(wanted), f"holds state of version {version}, this tiandi writes version {STATE_VERSION}; name another folder"
+            )
+        raise StateError("state", str(wanted), "holds a finished run already; name another folder, or remove it")
+    if any(wanted.iterdir()):
+        raise StateError("state", str(wanted), "is not empty and not tiandi's; name another folder")

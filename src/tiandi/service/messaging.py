@@ -1,0 +1,149 @@
+"""Messages between two SAEs under quantum keys.
+
+Text: one-time pad and a one-time Wegman-Carter tag, secret and authentic against any computer. Pictures and other files: AES-256-GCM
+with a fresh key for every block, secret against any computer that needs 2^128 steps to break AES-256, a quantum one by Grover's search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tiandi.bits import exclusive_or
+from tiandi.distill.authentication import one_time_tag, verify_one_time_tag
+from tiandi.errors import AuthenticationFailed, InputError, MessageRejected, RemoteRefused
+from tiandi.kms.client import KeyClient
+from tiandi.kms.etsi014 import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST, Key
+from tiandi.units import BIT_PER_BYTE
+
+KEY_BYTE = KEY_SIZE_BIT // BIT_PER_BYTE
+FILE_BLOCK_BYTE = 1024
+TEXT_LIMIT_BYTE = (MAX_KEY_PER_REQUEST - 1) * KEY_BYTE
+FILE_LIMIT_BYTE = MAX_KEY_PER_REQUEST * FILE_BLOCK_BYTE
+
+
+class SealedText(msgspec.Struct, frozen=True, tag="text"):
+    """What travels for a text. The last key pays for the tag, the others are the pad."""
+
+    master: str
+    slave: str
+    key_ids: list[UUID]
+    ciphertext: bytes
+    tag: bytes
+
+
+class SealedFile(msgspec.Struct, frozen=True, tag="file"):
+    """What travels for a file: one ciphertext, with its GCM tag, for each key."""
+
+    master: str
+    slave: str
+    key_ids: list[UUID]
+    blocks: list[bytes]
+
+
+Sealed = SealedText | SealedFile
+
+
+def keys_for_text(text: str) -> int:
+    """Keys that a text takes."""
+    return -(-len(text.encode()) // KEY_BYTE) + 1
+
+
+def keys_for_file(data: bytes) -> int:
+    """Keys that a file takes."""
+    return max(1, -(-len(data) // FILE_BLOCK_BYTE))
+
+
+def require_text(text: str, field: str = "message") -> None:
+    """Raise InputError unless ``text`` can be sent in one message."""
+    if not 1 <= len(text.encode()) <= TEXT_LIMIT_BYTE:
+        raise InputError(field, f"{len(text.encode())} bytes", f"must be 1 to {TEXT_LIMIT_BYTE} bytes of UTF-8")
+
+
+class Correspondent:
+    """One SAE with its key client: seals messages to others, opens theirs."""
+
+    def __init__(self, sae_id: str, client: KeyClient) -> None:
+        self.sae_id = sae_id
+        self._client = client
+
+    def seal_text(self, recipient: str, text: str) -> bytes:
+        """Fetch keys and encrypt ``text``. Raises InputError when it is too long, RemoteRefused when the KME has no keys."""
+        require_text(text)
+        keys = self._client.get_keys(recipient, number=keys_for_text(text))
+        plain = text.encode()
+        pad = b"".join(item.key for item in keys[:-1])[: len(plain)]
+        sealed = SealedText(self.sae_id, recipient, [item.key_ID for item in keys], exclusive_or(plain, pad), b"")
+        return msgspec.msgpack.encode(msgspec.structs.replace(sealed, tag=one_time_tag(keys[-1].key, _said(sealed))))
+
+    def seal_file(self, recipient: str, data: bytes) -> bytes:
+        """Fetch keys and encrypt ``data`` block by block. Raises like `seal_text`."""
+        if not 1 <= len(data) <= FILE_LIMIT_BYTE:
+            raise InputError("file", f"{len(data)} bytes", f"must be 1 to {FILE_LIMIT_BYTE} bytes")
+        keys = self._client.get_keys(recipient, number=keys_for_file(data))
+        blocks = [
+            _block_cipher(item).encrypt(
+                _nonce(number), data[number * FILE_BLOCK_BYTE : (number + 1) * FILE_BLOCK_BYTE], _context(keys, number)
+            )
+            for number, item in enumerate(keys)
+        ]
+        return msgspec.msgpack.encode(SealedFile(self.sae_id, recipient, [item.key_ID for item in keys], blocks))
+
+    def open(self, wire: bytes) -> str | bytes:
+        """The text or file in what came over the wire. Raises MessageRejected when it was changed, is not for us, or has no key."""
+        try:
+            sealed = msgspec.msgpack.decode(wire, type=Sealed)
+        except msgspec.DecodeError as error:
+            raise MessageRejected(f"not a sealed message: {error}") from None
+        if sealed.slave != self.sae_id or not sealed.key_ids:
+            raise MessageRejected(f"not a message to {self.sae_id}")
+        try:
+            keys = self._client.get_keys_with_ids(sealed.master, sealed.key_ids)
+        except RemoteRefused as error:
+            raise MessageRejected(f"the KME gives no key for it: {error.message}") from error
+        return _open_text(sealed, keys) if isinstance(sealed, SealedText) else _open_file(sealed, keys)
+
+
+def _open_text(sealed: SealedText, keys: Sequence[Key]) -> str:
+    try:
+        verify_one_time_tag(keys[-1].key, _said(sealed), sealed.tag)
+    except AuthenticationFailed:
+        raise MessageRejected("the tag does not fit: the message was changed on its way") from None
+    pad = b"".join(item.key for item in keys[:-1])
+    if len(pad) < len(sealed.ciphertext):
+        raise MessageRejected("the message is longer than its pad")
+    return exclusive_or(sealed.ciphertext, pad[: len(sealed.ciphertext)]).decode()
+
+
+def _open_file(sealed: SealedFile, keys: Sequence[Key]) -> bytes:
+    if len(keys) != len(sealed.blocks):
+        raise MessageRejected("the file has another number of blocks than of keys")
+    try:
+        return b"".join(
+            _block_cipher(item).decrypt(_nonce(number), block, _context(keys, number))
+            for number, (item, block) in enumerate(zip(keys, sealed.blocks, strict=True))
+        )
+    except InvalidTag:
+        raise MessageRejected("the tag of a block does not fit: the file was changed on its way") from None
+
+
+def _said(sealed: SealedText) -> list[bytes]:
+    return [msgspec.msgpack.encode(msgspec.structs.replace(sealed, tag=b""))]
+
+
+def _block_cipher(item: Key) -> AESGCM:
+    return AESGCM(item.key)
+
+
+def _nonce(number: int) -> bytes:
+    # A key encrypts one block and never another, so a nonce that can be foretold is safe here.
+    return number.to_bytes(12, "big")
+
+
+def _context(keys: Sequence[Key], number: int) -> bytes:
+    """Binds a block to its place in this file: blocks cannot be swapped, dropped or taken from elsewhere."""
+    return b"".join(item.key_ID.bytes for item in keys) + number.to_bytes(4, "big")
