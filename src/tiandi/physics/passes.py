@@ -21,7 +21,7 @@ EDGE_PRECISION_S = 1e-3
 
 @dataclass(frozen=True)
 class Visibility:
-    """What makes a pass usable. Elevations in degrees."""
+    """What makes a pass usable. Elevations in degrees; with a sun limit of 90 the sun does not matter."""
 
     elevation_cutoff_deg: float = 10.0
     culmination_deg: float = 10.0
@@ -31,8 +31,8 @@ class Visibility:
         for name in ("elevation_cutoff_deg", "culmination_deg"):
             if not 0.0 <= getattr(self, name) < 90.0:
                 raise InputError(name, getattr(self, name), "must lie in [0, 90) degrees")
-        if not -90.0 <= self.sun_elevation_limit_deg <= 0.0:
-            raise InputError("sun_elevation_limit_deg", self.sun_elevation_limit_deg, "must lie in [-90, 0] degrees: links work by night")
+        if not -90.0 <= self.sun_elevation_limit_deg <= 90.0:
+            raise InputError("sun_elevation_limit_deg", self.sun_elevation_limit_deg, "must lie in [-90, 90] degrees")
 
 
 @dataclass(frozen=True)

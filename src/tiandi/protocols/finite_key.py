@@ -79,7 +79,9 @@ def decoy_bounds(
     low, high = (weight * side for side in _bounds(counts, failure, bound))
     errors_low, errors_high = (weight * side for side in _bounds(errors, failure, bound))
 
-    vacuum = np.maximum(0.0, tau0 * (mu2 * low[..., 2] - mu3 * high[..., 1]) / (mu2 - mu3))
+    # Counts that no honest channel gives could push a bound past all there is.
+    total = counts.sum(axis=-1)
+    vacuum = np.clip(tau0 * (mu2 * low[..., 2] - mu3 * high[..., 1]) / (mu2 - mu3), 0.0, total)
     single = (
         tau1
         * mu1
@@ -89,7 +91,7 @@ def decoy_bounds(
     single_errors = tau1 * (errors_high[..., 1] - errors_low[..., 2]) / (mu2 - mu3)
     return SinglePhotonBounds(
         vacuum=vacuum,
-        single_photon=np.maximum(0.0, single),
+        single_photon=np.clip(single, 0.0, total - vacuum),
         single_photon_errors=np.clip(single_errors, 0.0, errors.sum(axis=-1)),
     )
 

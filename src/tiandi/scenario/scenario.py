@@ -255,6 +255,8 @@ class Scenario:
     def _passes_of(self, entry: schema.DownlinkEntry, start: datetime, end: datetime) -> list[SatellitePass]:
         sky = self._sky()
         satellite = next(item for item in self.file.topology.satellites if item.name == entry.satellite)
+        # The data sheets count the background of a dark sky.
+        _within("run.sky.sun_elevation_limit_deg", sky.sun_elevation_limit_deg, -90.0, 0.0)
         visibility = _named("run.sky", lambda: Visibility(sky.elevation_cutoff_deg, sky.culmination_deg, sky.sun_elevation_limit_deg))
         elements = Elements(satellite.name, satellite.line1, satellite.line2)
         return find_passes(elements, self._station(entry.station), start=start, end=end, visibility=visibility)

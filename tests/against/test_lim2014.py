@@ -1,0 +1,68 @@
+"""Finite-key lengths against a run of SatQuMA (Strathclyde), to one bit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiandi.protocols.finite_key import Bound, binary_entropy, proven_key
+
+VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
+
+
+@pytest.mark.parametrize("bound", ["hoeffding", "chernoff", "asymptotic"])
+@pytest.mark.parametrize("row", VECTORS["lim2014_counts_to_key"], ids=lambda row: f"Pec {row['in']['Pec']:g}")
+def test_key_length_to_one_bit(row: dict[str, Any], bound: Bound) -> None:
+    given, counts = row["in"], row["counts"]
+    ours = proven_key(
+        key_counts=counts["nX"],
+        key_errors=counts["mX"],
+        test_counts=counts["nZ"],
+        test_errors=counts["mZ_satquma_convention"],
+        mean_photon_numbers=given["mu"],
+        probabilities=given["pk"],
+        leaked_bit=row["leak_fEC1.16"],
+        epsilon_secrecy=given["eps_s"],
+        epsilon_correctness=given["eps_c"],
+        bound=bound,
+    )
+    theirs = row["satquma"][bound.capitalize()]
+    assert abs(float(ours.length_bit) - theirs["l"]) < 1.0
+    assert float(ours.phase_error) == pytest.approx(theirs["phi"], rel=1e-9)
+    assert float(ours.key_basis.single_photon) == pytest.approx(theirs["sx1"], rel=1e-9)
+    assert float(ours.test_basis.single_photon) == pytest.approx(theirs["sz1"], rel=1e-9)
+
+
+@pytest.mark.parametrize(("probability", "entropy"), VECTORS["binary_entropy"])
+def test_binary_entropy(probability: float, entropy: float) -> None:
+    assert float(binary_entropy(probability)) == pytest.approx(entropy, rel=1e-12)
+
+
+@pytest.mark.parametrize("efficiency", ["1.0", "1.16", "1.22", "1.35", "1.4", "1.5"])
+def test_key_from_the_published_counts_of_micius(efficiency: str) -> None:
+    """Liao et al. 2017: detections split by intensity as emitted, both bases used, QBER 1.1 %; published key 300,939 bit."""
+    published = VECTORS["micius2017_consistency"]
+    mean_photon_numbers, probabilities = (0.8, 0.1, 0.0), (0.5, 0.25, 0.25)
+    weights = [mu * p for mu, p in zip(mean_photon_numbers, probabilities, strict=True)]
+    matched = published["detections"] / 2
+    counts = [matched / 2 * weight / sum(weights) for weight in weights]
+    errors = [count * published["qber"] for count in counts]
+    one_basis = proven_key(
+        key_counts=counts,
+        key_errors=errors,
+        test_counts=counts,
+        test_errors=errors,
+        mean_photon_numbers=mean_photon_numbers,
+        probabilities=probabilities,
+        leaked_bit=float(efficiency) * float(binary_entropy(published["qber"])) * sum(counts),
+        epsilon_secrecy=published["eps"],
+        epsilon_correctness=published["eps"],
+    )
+    expected = published["lim_hoeffding_from_counts"][efficiency]["hoeffding"]
+    assert 2 * float(one_basis.length_bit) == pytest.approx(expected, abs=100)  # Theirs uses another epsilon of correctness.
+
+
+def test_the_published_key_implies_an_error_correction_of_about_one_and_a_half() -> None:
+    lengths = VECTORS["micius2017_consistency"]["lim_hoeffding_from_counts"]
+    assert lengths["1.5"]["hoeffding"] < VECTORS["micius2017_consistency"]["final_key"] < lengths["1.4"]["hoeffding"]

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import toeplitz
+
+from tiandi.distill.amplification import toeplitz_hash, toeplitz_seed_bit
+
+
+def by_matrix(bits: np.ndarray, seed: np.ndarray, output_bit: int) -> np.ndarray:
+    length = bits.size
+    matrix = toeplitz(seed[length - 1 : length - 1 + output_bit], seed[length - 1 :: -1][:length])
+    return (matrix.astype(np.int64) @ bits.astype(np.int64)) & 1
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 2**32))
+def test_hash_is_the_product_with_the_matrix(input_bit: int, output_bit: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    bits = generator.integers(0, 2, input_bit, dtype=np.uint8)
+    diagonals = generator.integers(0, 2, toeplitz_seed_bit(input_bit, output_bit), dtype=np.uint8)
+    assert (toeplitz_hash(bits, diagonals, output_bit) == by_matrix(bits, diagonals, output_bit)).all()
+
+
+@pytest.mark.parametrize("length", [1000, 65_537, 1_000_003])
+def test_the_largest_counts_are_exact(length: int) -> None:
+    """All ones: every output counts ``length`` ones."""
+    output_bit = length // 3
+    out = toeplitz_hash(np.ones(length, np.uint8), np.ones(toeplitz_seed_bit(length, output_bit), np.uint8), output_bit)
+    assert (out == length % 2).all()
+
+
+def test_rows_of_a_large_hash_equal_inner_products() -> None:
+    generator = np.random.default_rng(2)
+    length, output_bit = 900_001, 200_003
+    bits = generator.integers(0, 2, length, dtype=np.uint8)
+    seed = generator.integers(0, 2, toeplitz_seed_bit(length, output_bit), dtype=np.uint8)
+    out = toeplitz_hash(bits, seed, output_bit)
+    for row in (0, 1, 77_777, output_bit - 1):
+        assert out[row] == (seed[row : row + length][::-1] & bits).sum() % 2
+
+
+def test_hash_of_nothing_wanted_is_empty() -> None:
+    assert toeplitz_hash(np.ones(10, np.uint8), np.zeros(0, np.uint8), 0).size == 0
+
+
+def test_a_seed_of_the_wrong_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="must have 14 bits"):
+        toeplitz_hash(np.ones(10, np.uint8), np.ones(13, np.uint8), 5)

@@ -1,0 +1,72 @@
+import os
+
+import pytest
+
+from tiandi.distill.authentication import AuthenticationPool, forgery_probability, one_time_tag, verify_one_time_tag
+from tiandi.errors import AuthenticationFailed, KeysExhausted, ProtocolViolation
+
+KEY = bytes(range(32))
+
+
+def test_tag_of_one_message_is_poly1305_of_length_and_message() -> None:
+    """RFC 8439, section 2.5.2, gives the tag of its own text; ours has the length in front, so the text is split to match."""
+    from cryptography.hazmat.primitives.poly1305 import Poly1305
+
+    assert one_time_tag(KEY, [b"abc"]) == Poly1305.generate_tag(KEY, b"\x03" + bytes(7) + b"abc")
+
+
+def test_rfc_8439_vector() -> None:
+    from cryptography.hazmat.primitives.poly1305 import Poly1305
+
+    key = bytes.fromhex("85d6be7857556d337f4452fe42d506a80103808afb0db2fd4abff6af4149f51b")
+    assert Poly1305.generate_tag(key, b"Cryptographic Forum Research Group").hex() == "a8061dc1305136c6c22b8baf0c0127a9"
+
+
+@pytest.mark.parametrize("changed", [[b"ab", b"cd"], [b"abcd"], [b"abc", b""], [], [b"c", b"ab"]])
+def test_another_split_or_order_has_another_tag(changed: list[bytes]) -> None:
+    with pytest.raises(AuthenticationFailed):
+        verify_one_time_tag(KEY, changed, one_time_tag(KEY, [b"ab", b"c"]))
+
+
+@pytest.mark.parametrize("tag", [b"", b"short", bytes(16), bytes(17)])
+def test_a_tag_of_any_other_form_is_refused(tag: bytes) -> None:
+    with pytest.raises(AuthenticationFailed):
+        verify_one_time_tag(KEY, [b"message"], tag)
+
+
+def test_forging_is_harder_than_the_epsilons_ask() -> None:
+    assert forgery_probability(100_000_000) < 1e-22
+
+
+def test_both_ends_spend_the_same_key_once() -> None:
+    shared = os.urandom(256)
+    here, there = AuthenticationPool("link", shared), AuthenticationPool("link", shared)
+    assert here.take(0, 64) == there.take(0, 64) == shared[:64]
+    assert here.take(here.position, 64) == shared[64:128]
+    with pytest.raises(ProtocolViolation):
+        here.take(64, 64)
+
+
+def test_skipped_key_is_burned() -> None:
+    pool = AuthenticationPool("link", bytes(range(200)))
+    assert pool.take(100, 10) == bytes(range(100, 110))
+    assert pool.available_bit == 90 * 8
+    with pytest.raises(ProtocolViolation):
+        pool.take(0, 10)
+
+
+def test_an_empty_pool_says_what_it_has_and_what_is_wanted() -> None:
+    pool = AuthenticationPool("link", bytes(40))
+    with pytest.raises(KeysExhausted, match="holds 320 bit of key, 512 bit are wanted"):
+        pool.take(0, 64)
+    assert pool.available_bit == 320
+
+
+def test_replenished_key_comes_after_the_rest() -> None:
+    pool = AuthenticationPool("link", b"a" * 8)
+    pool.replenish(b"b" * 8)
+    assert pool.take(0, 16) == b"a" * 8 + b"b" * 8
+
+
+def test_a_pool_does_not_show_its_key() -> None:
+    assert repr(AuthenticationPool("link", b"secretsecret")) == "AuthenticationPool(link, 96 bit)"

@@ -1,0 +1,88 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiandi.protocols.finite_key import binary_entropy, decoy_bounds, proven_key
+
+MU, P = (0.5, 0.15, 0.0), (0.7, 0.2, 0.1)
+COUNTS = np.array([205_000.0, 18_000.0, 30.0])
+
+
+def key_bit(scale: float = 1.0, error_rate: float = 0.01, bound: Any = "hoeffding") -> float:
+    counts = scale * COUNTS
+    proven = proven_key(
+        key_counts=counts,
+        key_errors=error_rate * counts,
+        test_counts=counts,
+        test_errors=error_rate * counts,
+        mean_photon_numbers=MU,
+        probabilities=P,
+        leaked_bit=1.1 * float(binary_entropy(error_rate)) * counts.sum(),
+        epsilon_secrecy=1e-9,
+        epsilon_correctness=1e-15,
+        bound=bound,
+    )
+    return float(proven.length_bit)
+
+
+@given(st.floats(0.0, 0.2), st.floats(0.0, 0.2))
+def test_more_errors_never_give_more_key(first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    assert key_bit(error_rate=low) >= key_bit(error_rate=high) - 1e-6
+
+
+@given(st.floats(0.1, 1000.0))
+def test_finite_key_is_never_longer_than_asymptotic(scale: float) -> None:
+    assert key_bit(scale) <= key_bit(scale, bound="chernoff") <= key_bit(scale, bound="asymptotic")
+
+
+def test_finite_rate_tends_to_the_asymptotic_one() -> None:
+    rates = [key_bit(scale) / scale for scale in (1.0, 1e2, 1e4, 1e6)]
+    assert rates == sorted(rates)
+    assert rates[-1] == pytest.approx(key_bit(1.0, bound="asymptotic"), rel=0.02)
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0), (10, 1, 0), (300, 0, 0)])
+def test_a_tiny_block_gives_no_key(counts: tuple[int, int, int]) -> None:
+    nothing = proven_key(
+        key_counts=counts,
+        key_errors=(0, 0, 0),
+        test_counts=counts,
+        test_errors=(0, 0, 0),
+        mean_photon_numbers=MU,
+        probabilities=P,
+        leaked_bit=0,
+        epsilon_secrecy=1e-9,
+        epsilon_correctness=1e-15,
+    )
+    assert float(nothing.length_bit) == 0.0
+
+
+@given(st.tuples(*[st.integers(0, 10**6)] * 3))
+def test_no_counts_whatever_give_more_than_they_are(counts: tuple[int, int, int]) -> None:
+    bounds = decoy_bounds(counts, (0, 0, 0), mean_photon_numbers=MU, probabilities=P, epsilon_secrecy=1e-9)
+    assert 0 <= bounds.vacuum + bounds.single_photon <= sum(counts)
+
+
+def test_half_of_the_bits_wrong_give_no_key() -> None:
+    assert key_bit(scale=1e6, error_rate=0.5) == 0.0
+
+
+def test_many_links_at_once_equal_each_alone() -> None:
+    scales = np.array([[0.5, 1.0], [2.0, 30.0]])
+    counts = scales[..., None] * COUNTS
+    together = proven_key(
+        key_counts=counts,
+        key_errors=0.01 * counts,
+        test_counts=counts,
+        test_errors=0.01 * counts,
+        mean_photon_numbers=MU,
+        probabilities=P,
+        leaked_bit=1.1 * float(binary_entropy(0.01)) * counts.sum(axis=-1),
+        epsilon_secrecy=1e-9,
+        epsilon_correctness=1e-15,
+    ).length_bit
+    assert together == pytest.approx(np.vectorize(key_bit)(scales), rel=1e-12)
