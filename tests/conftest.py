@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -63,14 +66,11 @@ class KmeChain:
 @pytest.fixture
 def chain(tmp_path: Path) -> Iterator[KmeChain]:
     """Three KMEs in a row, serving HTTPS, with 4 kB of link key on each hop."""
-    import os
-    from itertools import pairwise
-    from uuid import uuid4
-
     chain = KmeChain(tmp_path, 3)
     with chain.host:
         for here, there in pairwise(chain.names):
             key, block_id = os.urandom(4000), uuid4()
-            chain.store(here).add_block(there, block_id, key, "front")
-            chain.store(there).add_block(here, block_id, key, "back")
+            chain.store(here).add_block(there, block_id, key, "first")
+            chain.store(there).add_block(here, block_id, key, "second")
+        chain.host.directory.routes |= {tuple(chain.names), tuple(reversed(chain.names))}
         yield chain

@@ -37,7 +37,7 @@ def test_published_separations_are_chords_between_stations() -> None:
 
 
 def test_a_changed_digit_fails_the_checksum() -> None:
-    with pytest.raises(ElementsError, match="line 1.*checksum must be 4, not 3"):
+    with pytest.raises(ElementsError, match=r"line 1.*checksum must be 4, not 3"):
         Elements("Micius", MICIUS[0].replace("16051A   16353", "16051A   16354"), MICIUS[1])
 
 
@@ -49,7 +49,7 @@ def test_something_else_than_line_1_is_refused(line: str) -> None:
 
 @pytest.mark.parametrize("moment", ["2014-12-19T00:00:00", "2026-11-22T00:00:00"])
 def test_elements_are_refused_years_from_their_date(moment: str) -> None:
-    with pytest.raises(ElementsError, match="age at .* must lie within 30 days"):
+    with pytest.raises(ElementsError, match=r"age at .* must lie within 30 days"):
         Elements("Micius", *MICIUS).require_age(parse_utc(moment))
 
 

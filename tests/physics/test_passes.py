@@ -58,7 +58,8 @@ def test_low_passes_can_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("elevation_cutoff_deg", -1), ("elevation_cutoff_deg", 90), ("culmination_deg", 95), ("sun_elevation_limit_deg", 95)]
+    ("name", "value"),
+    [("elevation_cutoff_deg", -1), ("elevation_cutoff_deg", 90), ("culmination_deg", 95), ("sun_elevation_limit_deg", 95)],
 )
 def test_visibility_out_of_range_is_refused(name: str, value: float) -> None:
     with pytest.raises(InputError, match=name):

@@ -46,9 +46,7 @@ def follow_photons(
 @pytest.mark.parametrize("mean_photons", [0.0, 0.15, 2.0])
 @pytest.mark.parametrize("split", [0.5, 0.9])
 def test_outcome_probabilities_are_those_of_single_photons(receiver: Receiver, mean_photons: float, split: float) -> None:
-    noisy = replace(
-        receiver, dark_count_rate_hz=1e7, gate_s=5e-9, misalignment=0.08, detector_efficiency=0.8, x_basis_probability=split
-    )
+    noisy = replace(receiver, dark_count_rate_hz=1e7, gate_s=5e-9, misalignment=0.08, detector_efficiency=0.8, x_basis_probability=split)
     transmitter = Transmitter(clock_hz=1e6, mean_photon_numbers=(2.0, 0.15, 0.0), probabilities=(0.5, 0.3, 0.2))
     pulses = 400_000
     seen = follow_photons(noisy, mean_photons=mean_photons, transmittance=0.7, pulses=pulses, generator=np.random.default_rng(5))

@@ -8,9 +8,9 @@ import numpy as np
 
 from tiandi.bits import BitArray, pack
 from tiandi.distill import messages
-from tiandi.distill.authentication import AuthenticationPool, one_time_tag, verify_one_time_tag
+from tiandi.distill.authentication import TAG_KEY_BYTE, AuthenticationPool, PoolPosition, one_time_tag, verify_one_time_tag
 from tiandi.distill.cascade import CascadeAnswerer, CascadePlan
-from tiandi.distill.party import HASH_BIT, Party, Settings, State
+from tiandi.distill.party import HASH_BIT, VERIFICATION_ATTEMPTS, Party, Settings, State
 from tiandi.distill.records import BASIS_NAMES, TransmitterRecord
 from tiandi.errors import ProtocolViolation, TooFewDetections
 from tiandi.random import secret_bits, secret_bytes
@@ -21,24 +21,28 @@ class Alice(Party):
 
     def __init__(self, record: TransmitterRecord, settings: Settings, pool: AuthenticationPool) -> None:
         super().__init__(settings, pool)
-        self._record = record
+        self._record: TransmitterRecord | None = record
         self._answerer: CascadeAnswerer | None = None
         self._answering_basis = 0
+        self._reconciliations = [0] * len(BASIS_NAMES)
 
     def _on_announcement(self, message: messages.Announcement) -> messages.Message:
+        record = self._record
+        assert record is not None
+        self._tag_position = PoolPosition(message.authentication_segment, message.authentication_start)
+        self._pool.require(self._tag_position, 2 * TAG_KEY_BYTE)
         gaps = _integers(message.gaps, "<u4")
         slots = np.cumsum(gaps, dtype=np.int64)
-        rows = np.searchsorted(self._record.slots, slots)
+        rows = np.searchsorted(record.slots, slots)
         if slots.size == 0:
             raise TooFewDetections(0, self.settings.minimum_sample_bit)
-        if (gaps[1:] == 0).any() or rows.max() >= self._record.slots.size or (self._record.slots[rows] != slots).any():
+        if (gaps[1:] == 0).any() or rows.max() >= record.slots.size or (record.slots[rows] != slots).any():
             raise ProtocolViolation("a detection is announced of a pulse that was not sent")
-        self._bob_tag_key, self._alice_tag_key = self._tag_keys(message.authentication_position)
         self.ledger.detected = slots.size
-        matched = (self._unpack(message.bases, slots.size) == self._record.bases[rows]).astype(np.uint8)
+        matched = (self._unpack(message.bases, slots.size) == record.bases[rows]).astype(np.uint8)
         rows = rows[matched == 1]
-        self._matched_bases, kinds, bits = self._record.bases[rows], self._record.intensities[rows], self._record.bits[rows]
-        self._sampled = self._draw_sample(rows.size)
+        self._matched_bases, kinds, bits = record.bases[rows], record.intensities[rows], record.bits[rows]
+        self._sampled = self._draw_sample(self._matched_bases)
         self._sample_bits = bits[self._sampled == 1]
         self._sift(self._matched_bases, kinds, bits, self._sampled)
         self.state = State.ESTIMATING
@@ -46,13 +50,15 @@ class Alice(Party):
             matched=pack(matched), intensities=kinds.tobytes(), sampled=pack(self._sampled), sample_bits=pack(self._sample_bits)
         )
 
-    def _draw_sample(self, sifted_bit: int) -> BitArray:
-        """Mark each sifted bit for the sample by a fair lottery, at least `Settings.minimum_sample_bit` of them on average."""
-        if sifted_bit < 2 * self.settings.minimum_sample_bit:
-            raise TooFewDetections(sifted_bit, 2 * self.settings.minimum_sample_bit)
-        share = max(self.settings.sample_fraction, self.settings.minimum_sample_bit / sifted_bit)
-        lots = np.frombuffer(secret_bytes(4 * sifted_bit), "<u4")
-        return (lots < share * 2.0**32).astype(np.uint8)
+    def _draw_sample(self, bases: BitArray) -> BitArray:
+        """Mark each sifted bit for the sample by a fair lottery, at least `Settings.minimum_sample_bit` of each basis on average."""
+        minimum = self.settings.minimum_sample_bit
+        sifted_bit = np.bincount(bases, minlength=len(BASIS_NAMES))
+        if sifted_bit.min() < 2 * minimum:
+            raise TooFewDetections(int(sifted_bit.min()), 2 * minimum)
+        share = np.maximum(self.settings.sample_fraction, minimum / sifted_bit)
+        lots = np.frombuffer(secret_bytes(4 * bases.size), "<u4")
+        return (lots < share[bases] * 2.0**32).astype(np.uint8)
 
     def _on_estimate(self, message: messages.Estimate) -> messages.Message:
         differences = self._unpack(message.sample_bits, self._sample_bits.size) ^ self._sample_bits
@@ -63,6 +69,9 @@ class Alice(Party):
     def _on_reconciliation(self, message: messages.Reconciliation) -> messages.Message:
         if message.basis not in range(len(BASIS_NAMES)):
             raise ProtocolViolation("there is no such basis")
+        self._reconciliations[message.basis] += 1
+        if self._reconciliations[message.basis] > VERIFICATION_ATTEMPTS:
+            raise ProtocolViolation("reconciliation is begun too often")
         key = self._keys[message.basis]
         plan = CascadePlan.checked(key_bit=key.size, frames=message.frames, levels=message.levels, seed=message.seed)
         self._answerer, self._answering_basis = CascadeAnswerer(plan, key), message.basis
@@ -95,29 +104,30 @@ class Alice(Party):
 
     def _on_errors(self, message: messages.Errors) -> messages.Message:
         counts = self._intensity_counts()
-        for told, known in zip(message.counts, counts, strict=False):
-            if len(told) != len(known) or any(not 0 <= errors <= count for errors, count in zip(told, known, strict=True)):
+        for told, known in zip(message.counts, counts, strict=True):
+            if any(not 0 <= errors <= count for errors, count in zip(told, known, strict=True)):
                 raise ProtocolViolation("more errors are told of than there are bits")
-        if len(message.counts) != len(counts):
-            raise ProtocolViolation("errors must be told for both bases")
         self._final_lengths = self._lengths(message.counts)
         # Drawn only now: nobody could have prepared the light, or any earlier message, for this hash.
-        seeds = tuple(pack(secret_bits(seed_bit)) for seed_bit in self._seed_bits(self._final_lengths))
+        x_bit, z_bit = self._seed_bits(self._final_lengths)
+        seeds = pack(secret_bits(x_bit)), pack(secret_bits(z_bit))
         self._block_id = UUID(bytes=secret_bytes(16), version=4)
         self._secret = self._amplify(self._final_lengths, seeds)
         self.state = State.CONFIRMING
         return messages.Amplification(self._block_id, seeds)
 
     def _on_confirmation(self, message: messages.Confirmation) -> messages.Message:
-        verify_one_time_tag(self._bob_tag_key, self._transcript, message.tag)
-        tag = one_time_tag(self._alice_tag_key, self._transcript)
-        self._finish(self._block_id, self._secret, self._final_lengths)
+        bob_key, alice_key = self._take_tag_keys()
+        verify_one_time_tag(bob_key, self._transcript, message.tag)
+        tag = one_time_tag(alice_key, self._transcript)
+        self._finish(self._block_id, self._final_lengths)
         return messages.Confirmation(tag)
 
     def _destroy(self) -> None:
         super()._destroy()
-        self._secret = b""
-        self._answerer = None
+        if self._answerer is not None:
+            self._answerer.wipe()
+        self._answerer = self._record = None
 
     TRANSITIONS = {
         (State.IDLE, messages.Announcement): _on_announcement,

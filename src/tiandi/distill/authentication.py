@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.poly1305 import Poly1305
@@ -22,23 +24,25 @@ TAG_BYTE = 16
 
 def one_time_tag(key: bytes, messages: Iterable[bytes]) -> bytes:
     """Tag of a sequence of messages, each with its length in front, under a key of 32 bytes that is never used again."""
-    mac = Poly1305(key)
-    for message in messages:
-        mac.update(struct.pack("<Q", len(message)))
-        mac.update(message)
-    return mac.finalize()
+    return _absorbed(key, messages).finalize()
 
 
 def verify_one_time_tag(key: bytes, messages: Iterable[bytes], tag: bytes) -> None:
     """Raise AuthenticationFailed unless ``tag`` is the tag of ``messages``; compares in constant time."""
+    if len(key) != TAG_KEY_BYTE:
+        raise AuthenticationFailed(f"a tag needs a key of {TAG_KEY_BYTE} bytes")
+    try:
+        _absorbed(key, messages).verify(tag)
+    except InvalidSignature:
+        raise AuthenticationFailed("a tag does not match what was received") from None
+
+
+def _absorbed(key: bytes, messages: Iterable[bytes]) -> Poly1305:
     mac = Poly1305(key)
     for message in messages:
         mac.update(struct.pack("<Q", len(message)))
         mac.update(message)
-    try:
-        mac.verify(tag)
-    except InvalidSignature:
-        raise AuthenticationFailed("a tag does not match what was received") from None
+    return mac
 
 
 def forgery_probability(length_byte: int) -> float:
@@ -46,45 +50,57 @@ def forgery_probability(length_byte: int) -> float:
     return 8.0 * -(-length_byte // 16) / 2.0**106
 
 
-class AuthenticationPool:
-    """One end's copy of the key that authenticates a link: pre-shared at first, then replenished from each block.
+@dataclass(frozen=True)
+class PoolPosition:
+    """A place in an authentication pool: a segment, and bytes from its beginning."""
 
-    Both ends spend the same ranges in the same order. What was taken is overwritten.
+    segment: UUID
+    start: int
+
+
+class AuthenticationPool:
+    """One end's copy of the key that authenticates a link: a pre-shared segment, then one from each block.
+
+    Segments are named after the blocks they came from. When the last message of a block is lost, one end has a segment that the
+    other lacks; because the receiver names the segment it spends from, and only ever one it has, the other end passes over what
+    the receiver lacks and both stay together. What was taken is overwritten.
     """
 
     def __init__(self, name: str, pre_shared: bytes) -> None:
         self._name = name
-        self._key = bytearray(pre_shared)
-        self._spent_byte = 0
+        self._segments: dict[UUID, bytearray] = {UUID(int=0): bytearray(pre_shared)}
+        self._spent_byte: dict[UUID, int] = {UUID(int=0): 0}
 
     def __repr__(self) -> str:
         return f"AuthenticationPool({self._name}, {self.available_bit} bit)"
 
     @property
-    def position(self) -> int:
-        """Bytes spent since the pool began: where both ends will take the next key."""
-        return self._spent_byte
-
-    @property
     def available_bit(self) -> int:
-        return len(self._key) * BIT_PER_BYTE
+        return BIT_PER_BYTE * sum(len(key) - self._spent_byte[segment] for segment, key in self._segments.items())
 
-    def take(self, position: int, length_byte: int) -> bytes:
-        """Spend ``length_byte`` bytes at ``position``, burning whatever lies before it.
+    def next_position(self, length_byte: int) -> PoolPosition:
+        """Where the next ``length_byte`` bytes would come from. Raises KeysExhausted when no segment holds as many."""
+        for segment, key in self._segments.items():
+            if len(key) - self._spent_byte[segment] >= length_byte:
+                return PoolPosition(segment, self._spent_byte[segment])
+        raise KeysExhausted(f"authentication pool of {self._name}", self.available_bit, length_byte * BIT_PER_BYTE)
 
-        Raises ProtocolViolation when that range is spent already and KeysExhausted when it reaches past the end.
-        """
-        if position < self._spent_byte:
-            raise ProtocolViolation(f"authentication key at {position} is spent up to {self._spent_byte}")
-        end = position - self._spent_byte + length_byte
-        if end > len(self._key):
-            raise KeysExhausted(f"authentication pool of {self._name}", self.available_bit, end * BIT_PER_BYTE)
-        taken = bytes(self._key[end - length_byte : end])
-        self._key[:end] = bytes(end)
-        del self._key[:end]
-        self._spent_byte += end
+    def require(self, position: PoolPosition, length_byte: int) -> None:
+        """Raise ProtocolViolation unless ``length_byte`` bytes at ``position`` are here and unspent. Nothing is spent."""
+        key = self._segments.get(position.segment)
+        if key is None or position.start < self._spent_byte[position.segment] or position.start + length_byte > len(key):
+            raise ProtocolViolation("the authentication key named is spent or unknown")
+
+    def take(self, position: PoolPosition, length_byte: int) -> bytes:
+        """Spend ``length_byte`` bytes at ``position`` and whatever lies before it in its segment. Raises like `require`."""
+        self.require(position, length_byte)
+        key, end = self._segments[position.segment], position.start + length_byte
+        taken = bytes(key[position.start : end])
+        key[:end] = bytes(end)
+        self._spent_byte[position.segment] = end
         return taken
 
-    def replenish(self, key: bytes) -> None:
-        """Add fresh key behind what is left."""
-        self._key += key
+    def replenish(self, block_id: UUID, key: bytes) -> None:
+        """Add the segment of a block behind what is left."""
+        self._segments[block_id] = bytearray(key)
+        self._spent_byte[block_id] = 0

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiandi.bits import pack
+from tiandi.bits import BitArray, pack
 from tiandi.distill import messages
-from tiandi.distill.authentication import AuthenticationPool, one_time_tag, verify_one_time_tag
+from tiandi.distill.authentication import TAG_KEY_BYTE, AuthenticationPool, one_time_tag, verify_one_time_tag
 from tiandi.distill.cascade import FRAME_BIT, SEED_BYTE, CascadeCorrector, CascadePlan, block_levels, repair_levels, unpack_parities
-from tiandi.distill.party import HASH_BIT, INTENSITIES, Party, Settings, State
+from tiandi.distill.party import HASH_BIT, INTENSITIES, VERIFICATION_ATTEMPTS, Party, Settings, State
 from tiandi.distill.records import BASIS_NAMES, ReceiverRecord
-from tiandi.errors import AuthenticationFailed, ProtocolViolation, QberTooHigh, VerificationFailed
+from tiandi.errors import (
+    AuthenticationFailed,
+    DistillationAborted,
+    KeysExhausted,
+    ProtocolViolation,
+    QberTooHigh,
+    VerificationFailed,
+)
 from tiandi.random import secret_bytes
 
-VERIFICATION_ATTEMPTS = 4
+LONGEST_GAP = 2**32 - 1
 
 
 class Bob(Party):
@@ -21,23 +28,35 @@ class Bob(Party):
 
     def __init__(self, record: ReceiverRecord, settings: Settings, pool: AuthenticationPool) -> None:
         super().__init__(settings, pool)
-        self._record = record
+        self._record: ReceiverRecord | None = record
+        self._corrector: CascadeCorrector | None = None
         self._basis = 0
         self._attempts = 0
-        self._received_keys: list[np.ndarray] = []
+        self._received_keys: list[BitArray] = []
+        self._alice_tag_key = b""
 
-    def start(self) -> bytes:
-        """The first message. Raises KeysExhausted when the authentication pool cannot pay for this block."""
-        position = self._pool.position
-        self._bob_tag_key, self._alice_tag_key = self._tag_keys(position)
-        gaps = np.diff(self._record.slots, prepend=0).astype("<u4")
+    def start(self) -> bytes | None:
+        """The first message; an abort when the authentication pool cannot pay for this block."""
+        assert self._record is not None
+        try:
+            self._tag_position = self._pool.next_position(2 * TAG_KEY_BYTE)
+            gaps = np.diff(self._record.slots, prepend=0)
+            if gaps.size and gaps.max() > LONGEST_GAP:
+                raise DistillationAborted(f"{gaps.max()} pulses in a row without a detection are more than {LONGEST_GAP}")
+        except KeysExhausted as error:
+            return self._abort(DistillationAborted(str(error)))
+        except DistillationAborted as error:
+            return self._abort(error)
         self.ledger.detected = self._record.slots.size
         self.state = State.SIFTING
-        return self._say(messages.Announcement(gaps.tobytes(), pack(self._record.bases), position))
+        position = self._tag_position
+        return self._say(messages.Announcement(gaps.astype("<u4").tobytes(), pack(self._record.bases), position.segment, position.start))
 
     def _on_sifting(self, message: messages.Sifting) -> messages.Message:
-        matched = self._unpack(message.matched, self._record.slots.size) == 1
-        bases, bits = self._record.bases[matched], self._record.bits[matched]
+        record = self._record
+        assert record is not None
+        matched = self._unpack(message.matched, record.slots.size) == 1
+        bases, bits = record.bases[matched], record.bits[matched]
         kinds = np.frombuffer(message.intensities, np.uint8)
         if kinds.size != bits.size or (kinds.size and kinds.max() >= INTENSITIES):
             raise ProtocolViolation("intensities do not fit the sifted detections")
@@ -73,6 +92,7 @@ class Bob(Party):
 
     def _on_parities(self, message: messages.Parities) -> messages.Message:
         corrector = self._corrector
+        assert corrector is not None
         if corrector.query is not None:
             count, absorb = corrector.query.size, corrector.absorb
         else:
@@ -107,32 +127,35 @@ class Bob(Party):
 
     def _report_errors(self) -> messages.Message:
         """Both keys are Alice's now: what was corrected is every error there was, exactly."""
-        errors = tuple(
-            tuple(np.bincount(kinds[before != after], minlength=INTENSITIES).tolist())
+        x_errors, z_errors = (
+            np.bincount(kinds[before != after], minlength=INTENSITIES).tolist()
             for kinds, before, after in zip(self._intensities, self._received_keys, self._keys, strict=True)
         )
+        errors = (tuple(x_errors), tuple(z_errors))
         self._final_lengths = self._lengths(errors)
         self.state = State.AMPLIFYING
         return messages.Errors(errors)
 
     def _on_amplification(self, message: messages.Amplification) -> messages.Message:
-        if len(message.seeds) != len(BASIS_NAMES):
-            raise ProtocolViolation("a seed must be given for each basis")
         self._secret = self._amplify(self._final_lengths, message.seeds)
         self._block_id = message.block_id
         self.state = State.CONFIRMING
-        return messages.Confirmation(one_time_tag(self._bob_tag_key, self._transcript))
+        bob_key, self._alice_tag_key = self._take_tag_keys()
+        return messages.Confirmation(one_time_tag(bob_key, self._transcript))
 
     def _on_confirmation(self, message: messages.Confirmation) -> None:
         verify_one_time_tag(self._alice_tag_key, self._transcript, message.tag)
-        self._finish(self._block_id, self._secret, self._final_lengths)
+        self._finish(self._block_id, self._final_lengths)
 
     def _destroy(self) -> None:
         super()._destroy()
         for key in self._received_keys:
             key.fill(0)
         self._received_keys.clear()
-        self._secret = b""
+        if self._corrector is not None:
+            self._corrector.wipe()
+        self._corrector = self._record = None
+        self._alice_tag_key = b""
 
     TRANSITIONS = {
         (State.SIFTING, messages.Sifting): _on_sifting,

@@ -85,10 +85,10 @@ class CascadePlan:
 def block_levels(qber: float, frame_bit: int) -> tuple[int, ...]:
     """Block sizes that leak least at an error rate: found by trial on frames of 65,536 bits, QBER 0.5 to 11 %.
 
-    The first pass has about one error a block; the last passes of half a frame each find what is left with probability 1/2.
+    The first pass has one or two errors a block; the last passes of half a frame each find what is left with probability 1/2.
     """
     root_level = max(1, (frame_bit - 1).bit_length())
-    first = int(np.floor(np.log2(1.3 / max(qber, 1e-3))))
+    first = int(np.floor(np.log2(1.8 / max(qber, 1e-3))))
     steps = (first, first + 2, first + 5)
     return tuple(min(max(level, 2), root_level - 1) for level in steps) + (root_level - 1,) * 12
 
@@ -108,6 +108,10 @@ class CascadeAnswerer:
         frames = plan.frames_of(bits)
         for pass_number in range(len(plan.levels)):
             _running_parity(frames, plan.shuffle(pass_number), self._sums[pass_number])
+
+    def wipe(self) -> None:
+        """Overwrite what tells Alice's bits."""
+        self._sums.fill(0)
 
     def top(self, pass_number: int) -> BitArray:
         """Parities of the blocks of a pass, frame by frame; see `CascadePlan.top_parities`."""
@@ -132,7 +136,7 @@ class CascadeCorrector:
     """Bob: asks, bisects and corrects. `start`, then feed every answer to `absorb` until ``query`` is None and ``next_pass`` too.
 
     After each call either ``query`` holds node numbers to ask for, or ``next_pass`` the pass whose block parities come next, or
-    both are None and ``corrected`` holds the key.
+    both are None and ``corrected`` holds the key. Raises ProtocolViolation when answers contradict each other without end.
     """
 
     def __init__(self, plan: CascadePlan, bits: BitArray) -> None:
@@ -150,8 +154,13 @@ class CascadeCorrector:
         self._pending = np.empty(0, np.int64)
         self._active = np.empty(0, np.int64)
         self._passes_open = 0
+        self._corrections = 0
         self.query: NDArray[np.int64] | None = None
         self.next_pass: int | None = 0
+
+    def wipe(self) -> None:
+        """Overwrite Bob's bits."""
+        self._bits.fill(0)
 
     @property
     def corrected(self) -> BitArray:
@@ -185,6 +194,10 @@ class CascadeCorrector:
         while True:
             self._active, found = _descend(self._tree, self._active, self.plan.root_level, self.plan.frame_bit)
             if found.size:
+                # Each search of an honest pair finds a bit that differs, and no bit twice.
+                self._corrections += found.size
+                if self._corrections > self.plan.frames * self.plan.frame_bit:
+                    raise ProtocolViolation("the parities told contradict each other: corrections do not come to an end")
                 fresh = _correct(
                     self._bits, self._tree, self._orders, self._positions, found, self.plan.root_level, levels, self._passes_open
                 )

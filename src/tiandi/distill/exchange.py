@@ -7,7 +7,7 @@ from tiandi.distill.bob import Bob
 
 
 def run_in_process(alice: Alice, bob: Bob) -> None:
-    """Let both ends talk; their outcomes tell how it went. Raises KeysExhausted when Bob cannot pay for the tags."""
+    """Let both ends talk; their outcomes tell how it went."""
     message: bytes | None = bob.start()
     while message is not None:
         answer = alice.receive(message)

@@ -37,7 +37,7 @@ class Ledger:
     epsilon_authentication: float = 0.0
 
     def leaked_bit(self, basis: str) -> int:
-        """Everything said aloud about the key of ``basis`` after the sample was taken out, failed attempts included."""
+        """Every parity and hash that Alice told of the key of ``basis``, failed attempts included."""
         return self.parities_leaked_bit[basis] + self.verification_leaked_bit[basis]
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -10,15 +11,16 @@ from tiandi.errors import ProtocolViolation
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
-    """Base of all messages. Bit strings are packed, first bit lowest."""
+    """Base of all messages. Bit strings are packed, first bit lowest. Everything but bit strings has a bounded length."""
 
 
 class Announcement(Message, frozen=True):
-    """Bob: which slots clicked (gaps between them, little-endian uint32) and in which basis; where to take authentication key."""
+    """Bob: which slots clicked (gaps between them, little-endian uint32) and in which basis; which authentication key will be used."""
 
     gaps: bytes
     bases: bytes
-    authentication_position: int
+    authentication_segment: UUID
+    authentication_start: Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
 class Sifting(Message, frozen=True):
@@ -45,7 +47,7 @@ class Reconciliation(Message, frozen=True):
 
     basis: int
     frames: int
-    levels: tuple[int, ...]
+    levels: Annotated[tuple[int, ...], msgspec.Meta(max_length=32)]
     seed: bytes
 
 
@@ -83,14 +85,14 @@ class Verification(Message, frozen=True):
 class Errors(Message, frozen=True):
     """Bob: how many bits he corrected, by basis and intensity. He has verified both keys."""
 
-    counts: tuple[tuple[int, ...], ...]
+    counts: tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
 class Amplification(Message, frozen=True):
     """Alice: the identifier of the block and, drawn after everything else was said, the Toeplitz seed of each basis."""
 
     block_id: UUID
-    seeds: tuple[bytes, ...]
+    seeds: tuple[bytes, bytes]
 
 
 class Confirmation(Message, frozen=True):
@@ -102,7 +104,7 @@ class Confirmation(Message, frozen=True):
 class Abort(Message, frozen=True):
     """Either end: the block is void."""
 
-    reason: str
+    reason: Annotated[str, msgspec.Meta(max_length=200)]
 
 
 Any = (
@@ -135,5 +137,5 @@ def decode(data: bytes) -> Any:
     """The message in ``data``. Raises ProtocolViolation when it is none."""
     try:
         return _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolViolation(f"a message cannot be decoded: {error}") from None

@@ -6,21 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Protocol
+from uuid import UUID
 
 import numpy as np
 
 from tiandi.bits import BitArray, unpack
 from tiandi.distill import messages
 from tiandi.distill.amplification import toeplitz_hash, toeplitz_seed_bit
-from tiandi.distill.authentication import TAG_KEY_BYTE, AuthenticationPool, forgery_probability
+from tiandi.distill.authentication import TAG_KEY_BYTE, AuthenticationPool, PoolPosition, forgery_probability
 from tiandi.distill.ledger import BasisCounts, Ledger
 from tiandi.distill.messages import Message
 from tiandi.distill.records import BASIS_NAMES, KeyBlock
-from tiandi.errors import DistillationAborted, KeysExhausted, NoSecretKey, PeerAborted, ProtocolViolation, QberTooHigh
+from tiandi.errors import DistillationAborted, NoSecretKey, PeerAborted, ProtocolViolation, QberTooHigh
 from tiandi.units import BIT_PER_BYTE, byte_from_bit
 
 INTENSITIES = 3
 HASH_BIT = 128
+VERIFICATION_ATTEMPTS = 4
+LENGTH_BYTE = 8
 MAXIMUM_MESSAGE_BYTE = 1 << 28
 
 
@@ -65,14 +68,14 @@ class Settings:
     epsilon_correctness: float = 1e-15
     qber_limit: float = 0.11
     sample_fraction: float = 0.01
-    minimum_sample_bit: int = 500
+    minimum_sample_bit: int = 300
     replenish_bit: int = 2 * 2 * TAG_KEY_BYTE * BIT_PER_BYTE
 
 
 class Party:
     """One end of the distillation of one block: give it each message of the peer, send what it answers.
 
-    ``outcome`` is None while it runs, then the key block or the error for which the block was destroyed. `receive` never raises.
+    ``outcome`` is None while it runs, then the key block or the error for which the block was destroyed.
     """
 
     TRANSITIONS: ClassVar[dict[tuple[State, type[Message]], Callable[[Any, Any], Message | None]]] = {}
@@ -87,6 +90,8 @@ class Party:
         self._said_byte = 0
         self._keys: list[BitArray] = []
         self._intensities: list[BitArray] = []
+        self._secret = b""
+        self._tag_position: PoolPosition | None = None
 
     def receive(self, data: bytes) -> bytes | None:
         """The answer to a message, or None when there is nothing left to say."""
@@ -94,17 +99,19 @@ class Party:
             return None
         try:
             return self._answer(data)
-        except KeysExhausted as error:
-            return self._abort(DistillationAborted(str(error)))
         except DistillationAborted as error:
             return self._abort(error)
+        except Exception as error:
+            # A fault of ours. Close this end before anybody hears of it.
+            self._abort(DistillationAborted(f"internal error ({type(error).__name__})"))
+            raise
 
     def _answer(self, data: bytes) -> bytes | None:
         if self._said_byte + len(data) > MAXIMUM_MESSAGE_BYTE:
             raise ProtocolViolation("the peer says more than a block can need")
         message = messages.decode(data)
         if isinstance(message, messages.Abort):
-            raise PeerAborted(message.reason)
+            raise PeerAborted("".join(sign if sign.isprintable() else "?" for sign in message.reason))
         handler = self.TRANSITIONS.get((self.state, type(message)))
         if handler is None:
             raise ProtocolViolation(f"{type(message).__name__} is not allowed while {self.state.value}")
@@ -121,18 +128,20 @@ class Party:
 
     def _note(self, data: bytes) -> None:
         self._transcript.append(data)
-        self._said_byte += len(data)
+        self._said_byte += len(data) + LENGTH_BYTE
 
     def _abort(self, error: DistillationAborted) -> bytes | None:
         """Destroy the block. The last message tells the peer, unless it was the peer who gave up."""
         self._destroy()
         self.state, self.outcome = State.ABORTED, error
-        return None if isinstance(error, PeerAborted) else messages.encode(messages.Abort(str(error)))
+        return None if isinstance(error, PeerAborted) else messages.encode(messages.Abort(str(error)[:200]))
 
     def _destroy(self) -> None:
+        """Overwrite and forget everything from which the key could be told."""
         for key in self._keys:
             key.fill(0)
         self._keys.clear()
+        self._secret = b""
 
     def _sift(self, bases: BitArray, kinds: BitArray, bits: BitArray, sampled: BitArray) -> None:
         """Take the sample out of the sifted bits and keep the rest by basis; all of shape (n,)."""
@@ -167,6 +176,8 @@ class Party:
             lengths.append(max(0, min(proven.length_bit, self._keys[basis].size)))
             self.ledger.errors[name] = int(sum(errors[basis]))
             self.ledger.phase_error[name] = proven.phase_error
+            if forgery_probability(self._keys[basis].size) * 8 > self.settings.epsilon_correctness:
+                raise NoSecretKey("the block is too long for its hashes to keep the epsilon of correctness")
         spare_bit = sum(lengths) - self.settings.replenish_bit
         if spare_bit < BIT_PER_BYTE:
             raise NoSecretKey(f"the proof covers {sum(lengths)} bit, of which authentication takes {self.settings.replenish_bit}")
@@ -183,20 +194,22 @@ class Party:
         secret = np.concatenate(parts)
         return np.packbits(secret[: secret.size // BIT_PER_BYTE * BIT_PER_BYTE], bitorder="little").tobytes()
 
-    def _finish(self, block_id: Any, secret: bytes, lengths: list[int]) -> None:
+    def _finish(self, block_id: UUID, lengths: list[int]) -> None:
         """Replenish the authentication pool first; what is left is the key block."""
         replenish_byte = byte_from_bit(self.settings.replenish_bit)
-        self._pool.replenish(secret[:replenish_byte])
+        authentication, key = self._secret[:replenish_byte], self._secret[replenish_byte:]
+        self._pool.replenish(block_id, authentication)
         self.ledger.authentication_replenished_bit = replenish_byte * BIT_PER_BYTE
         for name, length in zip(BASIS_NAMES, lengths, strict=True):
             self.ledger.secret_bit[name] = length
         self.ledger.epsilon_authentication = 2 * forgery_probability(self._said_byte)
         self._destroy()
-        self.state, self.outcome = State.FINISHED, KeyBlock(block_id, secret[replenish_byte:])
+        self.state, self.outcome = State.FINISHED, KeyBlock(block_id, key)
 
-    def _tag_keys(self, position: int) -> tuple[bytes, bytes]:
-        """One-time keys of Bob's and of Alice's tag."""
-        both = self._pool.take(position, 2 * TAG_KEY_BYTE)
+    def _take_tag_keys(self) -> tuple[bytes, bytes]:
+        """One-time keys of Bob's and of Alice's tag; spent only now, so that a block that never came so far costs none."""
+        assert self._tag_position is not None
+        both = self._pool.take(self._tag_position, 2 * TAG_KEY_BYTE)
         self.ledger.authentication_spent_bit = len(both) * BIT_PER_BYTE
         return both[:TAG_KEY_BYTE], both[TAG_KEY_BYTE:]
 

@@ -15,8 +15,17 @@ X_BASIS, Z_BASIS = 0, 1
 BASIS_NAMES = ("X", "Z")
 
 
-@dataclass(frozen=True)
-class TransmitterRecord:
+class _Record:
+    """Raw key: its repr shows how much there is, and nothing of it."""
+
+    slots: NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.slots.size} slots)"
+
+
+@dataclass(frozen=True, repr=False)
+class TransmitterRecord(_Record):
     """What Alice remembers of her pulses, arrays of shape (n,) in order of ``slots``; a twin keeps only those that were detected."""
 
     slots: NDArray[np.int64]
@@ -25,8 +34,8 @@ class TransmitterRecord:
     bits: BitArray
 
 
-@dataclass(frozen=True)
-class ReceiverRecord:
+@dataclass(frozen=True, repr=False)
+class ReceiverRecord(_Record):
     """What Bob detected, arrays of shape (n,) in order of ``slots``."""
 
     slots: NDArray[np.int64]
@@ -34,7 +43,7 @@ class ReceiverRecord:
     bits: BitArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KeyBlock:
     """Secret key under an identifier that both ends share. Its repr shows identifier and length only."""
 

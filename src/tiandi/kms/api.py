@@ -76,7 +76,7 @@ def create_app(kme: KeyManagementEntity) -> Litestar:
 
     return Litestar(
         route_handlers=[get_status, get_keys_simple, get_keys, get_key_with_id_simple, get_keys_with_ids, relay, hand_over],
-        exception_handlers={TiandiError: _refuse, HTTPException: _refuse_http},
+        exception_handlers={TiandiError: _refuse, HTTPException: _refuse_http, Exception: _refuse_fault},
         openapi_config=None,
         logging_config=None,
     )
@@ -94,7 +94,7 @@ def _decode(body: bytes, as_type: type[Format]) -> Format:
     """The body as ``as_type``. Raises InputError that names what is wrong in it."""
     try:
         return msgspec.json.decode(body, type=as_type)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError("body", f"{len(body)} bytes", str(error)) from None
 
 
@@ -119,6 +119,11 @@ def _refuse(_: Request[Any, Any, Any], error: TiandiError) -> Response[bytes]:
     if isinstance(error, InputError) and error.limit in (etsi014.SIZE_NOT_MULTIPLE_OF_8, etsi014.EXTENSION_NOT_SUPPORTED):
         return _json(etsi014.Error(error.limit), status)
     return _json(etsi014.Error(str(error)), status)
+
+
+def _refuse_fault(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """A fault of ours: nothing was delivered, and nothing of it is told."""
+    return _json(etsi014.Error(f"internal error ({type(error).__name__})"), 503)
 
 
 def _refuse_http(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

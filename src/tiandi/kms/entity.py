@@ -24,16 +24,33 @@ HAND_OVER_PATH = "/kx/v1/hand-over"
 
 @dataclass
 class Directory:
-    """Who is where: the address of every KME and the KME of every SAE."""
+    """What the QKDN controller tells every KME: where KMEs and SAEs are, which way keys go, which satellites join which stations.
+
+    A KME accepts a relay only along a route that stands here, from the KME before it, and a hand-over only from a satellite that
+    stands here: no neighbour can plant a key between two others.
+    """
 
     kme_addresses: dict[str, str] = field(default_factory=dict)
     sae_homes: dict[str, str] = field(default_factory=dict)
+    routes: set[tuple[str, ...]] = field(default_factory=set)
+    hand_overs: set[tuple[str, str, str]] = field(default_factory=set)
+    """(satellite, station A, station B)."""
 
     def home(self, sae: str) -> str:
         """The KME of an SAE. Raises InputError when nobody knows it."""
         if sae not in self.sae_homes:
             raise InputError("SAE_ID", sae, "no KME of this network knows that SAE")
         return self.sae_homes[sae]
+
+    def place_on_route(self, kme: str, request: RelayRequest, sender: str | None) -> int:
+        """Where ``kme`` stands on the route of a relay. Raises NotAuthorised when the controller knows of no such relay."""
+        route = tuple(request.route)
+        if route not in self.routes or (route[0], route[-1]) != (self.home(request.master), self.home(request.slave)):
+            raise NotAuthorised("the controller approved no such route for this pair of SAEs")
+        place = route.index(kme) if kme in route else -1
+        if place < 0 or (sender is None) != (place == 0) or (sender is not None and route[place - 1] != sender):
+            raise NotAuthorised(f"{kme} does not follow {sender} on this route")
+        return place
 
 
 class KeyManagementEntity:
@@ -51,7 +68,7 @@ class KeyManagementEntity:
         """Store the blocks a source has made; returns their bits."""
         blocks = source.take_blocks()
         for block in blocks:
-            self.store.add_block(source.peer, block.block_id, block.key, source.spend_from)
+            self.store.add_block(source.peer, block.block_id, block.key, source.own_half)
         return sum(block.length_bit for block in blocks)
 
     # For applications: Ak, ETSI GS QKD 014.
@@ -102,29 +119,30 @@ class KeyManagementEntity:
     async def relay_keys(self, master: str, slave: str, *, number: int, route: list[str]) -> list[UUID]:
         """Draw ``number`` keys for a pair of SAEs and carry them along ``route`` (the KMEs from this one to the slave's).
 
-        The master can have them once the far end has stored them. Raises RelayFailed, and destroys them, when it has not.
+        The master can have them once the far end has stored them. Raises NotAuthorised for a route that the controller did not
+        approve, RelayFailed when the relay stops on the way; the keys are destroyed then.
         """
         key_ids = [UUID(bytes=secret_bytes(16), version=4) for _ in range(number)]
+        request = RelayRequest(key_ids=key_ids, master=master, slave=slave, route=route, segments=[], ciphertext=b"", tag=b"")
+        self._directory.place_on_route(self.kme_id, request, None)
         keys = secret_bytes(number * byte_from_bit(etsi014.KEY_SIZE_BIT))
-        await self._send_on(keys, key_ids, master, slave, route[1:])
+        await self._send_on(keys, request, 0)
         self.store.add_supply_keys(master, slave, "master", _supply_keys(key_ids, keys))
         return key_ids
 
     async def receive_relay(self, sender: str, request: RelayRequest) -> None:
         """Keys from a neighbour: store them if they end here, else send them on; returns when the far end has them."""
+        place = self._directory.place_on_route(self.kme_id, request, sender)
         keys = decrypt_hop(self.store, sender, request)
-        if len(keys) != len(request.key_ids) * byte_from_bit(etsi014.KEY_SIZE_BIT):
-            raise InputError("ciphertext", len(keys), f"must hold {len(request.key_ids)} keys of {etsi014.KEY_SIZE_BIT} bit")
-        if request.route:
-            await self._send_on(keys, request.key_ids, request.master, request.slave, request.route)
+        if place < len(request.route) - 1:
+            await self._send_on(keys, request, place)
         else:
-            self._require_home(request.slave)
             self.store.add_supply_keys(request.master, request.slave, "slave", _supply_keys(request.key_ids, keys))
 
-    async def _send_on(self, keys: bytes, key_ids: list[UUID], master: str, slave: str, route: list[str]) -> None:
+    async def _send_on(self, keys: bytes, request: RelayRequest, place: int) -> None:
+        receiver = request.route[place + 1]
         try:
-            request = encrypt_hop(self.store, route[0], keys=keys, key_ids=key_ids, master=master, slave=slave, route=route[1:])
-            await self._post(route[0], RELAY_PATH, request)
+            await self._post(receiver, RELAY_PATH, encrypt_hop(self.store, receiver, keys, request))
         except RelayFailed:
             raise
         except TiandiError as error:
@@ -135,7 +153,8 @@ class KeyManagementEntity:
     async def hand_over(self, station_a: str, station_b: str, length_byte: int) -> UUID:
         """Make two stations share ``length_byte`` bytes of what this satellite shares with each. Returns the block's identifier.
 
-        B is told first: A may spend the block as soon as it knows of it, and B must be able to follow.
+        B is told first: A may spend the block as soon as it knows of it, and B must be able to follow. If A then cannot be reached,
+        B holds a block that nobody else has: relays over it are refused until it is voided, and no key is at risk.
         """
         block_id = UUID(bytes=secret_bytes(16), version=4)
         to_a, to_b = prepare_hand_over(self.store, station_a, station_b, block_id, length_byte)
@@ -144,8 +163,11 @@ class KeyManagementEntity:
         return block_id
 
     def receive_hand_over(self, satellite: str, message: HandOver) -> None:
-        """A satellite made this station share a block with another."""
-        accept_hand_over(self.store, satellite, message)
+        """A satellite made this station share a block with another. Raises NotAuthorised when it is not the one to do so."""
+        is_a = (satellite, self.kme_id, message.peer) in self._directory.hand_overs
+        if not is_a and (satellite, message.peer, self.kme_id) not in self._directory.hand_overs:
+            raise NotAuthorised(f"{satellite} is not to join {self.kme_id} and {message.peer}")
+        accept_hand_over(self.store, satellite, message, is_a=is_a)
 
 
 def _supply_keys(key_ids: list[UUID], keys: bytes) -> list[SupplyKey]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -19,9 +20,17 @@ NONCE_BYTE = 12
 def create_master_key(path: Path) -> bytes:
     """A new master key, written to a file that only its owner can read."""
     key = secret_bytes(MASTER_KEY_BYTE)
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_bytes(key)
+    write_secret(path, key)
     return key
+
+
+def write_secret(path: Path, secret: bytes) -> None:
+    """Write a new file that only its owner can read, and see it safely to disk. Raises FileExistsError when it is there."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secret)
+        file.flush()
+        os.fsync(descriptor)
 
 
 class Envelope:

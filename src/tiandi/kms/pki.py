@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tiandi.errors import InputError
+from tiandi.kms.envelope import write_secret
+
 IdentityKind = Literal["kme", "sae"]
+IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 VALIDITY = timedelta(days=365)
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
@@ -48,6 +53,12 @@ def identity_uri(kind: IdentityKind, identity: str) -> str:
     return f"urn:tiandi:{kind}:{identity}"
 
 
+def require_identity(identity: str, field: str = "identity") -> None:
+    """Raise InputError unless ``identity`` can stand in a certificate, a URI and a file name alike."""
+    if not IDENTITY.fullmatch(identity):
+        raise InputError(field, identity, "must be 1 to 63 of a-z, A-Z, 0-9, '-', '_' and '.', the first a letter or digit")
+
+
 class CertificateAuthority:
     """Issues certificates into a folder. Its own private key stays in memory and dies with the process."""
 
@@ -69,7 +80,9 @@ class CertificateAuthority:
         """A certificate and private key (readable by the owner only) for a KME or an SAE.
 
         A KME's serves and calls under its own name, at 127.0.0.1 and localhost; an SAE's only calls.
+        Raises InputError for an identity of odd characters, FileExistsError for one issued before.
         """
+        require_identity(identity)
         private_key = ec.generate_private_key(ec.SECP256R1())
         alternative_names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity_uri(kind, identity))]
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -86,10 +99,10 @@ class CertificateAuthority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._private_key.public_key()), critical=False)
             .sign(self._private_key, hashes.SHA256())
         )
-        credentials = Credentials(identity, self._folder / f"{identity}.crt", self._folder / f"{identity}.key", self.certificate)
+        stem = self._folder / f"{kind}.{identity}"
+        credentials = Credentials(identity, stem.with_name(stem.name + ".crt"), stem.with_name(stem.name + ".key"), self.certificate)
         credentials.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
-        credentials.private_key.touch(mode=0o600)
-        credentials.private_key.write_bytes(private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        write_secret(credentials.private_key, private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return credentials
 
     def _builder(self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tiandi.distill.records import KeyBlock
-from tiandi.kms.store import End
+from tiandi.kms.store import Half
 
 
 class KeySource(Protocol):
@@ -17,8 +17,8 @@ class KeySource(Protocol):
         ...
 
     @property
-    def spend_from(self) -> End:
-        """From which end of a block this side spends; the other side says the other."""
+    def own_half(self) -> Half:
+        """Under which half of a block this side sends; the other side says the other."""
         ...
 
     def take_blocks(self) -> list[KeyBlock]:

@@ -1,18 +1,19 @@
 """The key store of one KME: SQLite, every change durable before it is acted upon, every secret sealed.
 
-Two kinds of key. *Link key* is shared with a neighbouring KME and is spent in ranges: the end of the QKD link with the transmitter
-takes its ranges from the front of a block, the other end from the back, so that the two never reach for the same bits. *Supply keys*
-are for a pair of SAEs and are handed out whole, once to each. What was spent or delivered is gone from the store; of a supply key its
-identifier stays for ever, so that it cannot come back.
+Two kinds of key. *Link key* is shared with a neighbouring KME and is spent in ranges: of each block one half is for what this end
+sends, the other for what the peer sends, so that the two never reach for the same bits. *Supply keys* are for a pair of SAEs and are
+handed out whole, once to each. What was spent or delivered is gone from the store; of a supply key its identifier stays for ever, so
+that it cannot come back. Every method may be called from any thread.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import apsw
@@ -24,15 +25,16 @@ from tiandi.units import BIT_PER_BYTE
 
 STORE_VERSION = 1
 CHUNK_BYTE = 4096
+LARGEST_POSITION = 2**40
 
-End = Literal["front", "back"]
+Half = Literal["first", "second"]
 Role = Literal["master", "slave"]
 
 _SCHEMA = """
 CREATE TABLE store (version INTEGER NOT NULL, kme TEXT NOT NULL) STRICT;
 CREATE TABLE link_key (
     block_id TEXT NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL,
-    peer TEXT NOT NULL, spend_from TEXT NOT NULL, sealed BLOB NOT NULL,
+    peer TEXT NOT NULL, own INTEGER NOT NULL, sealed BLOB NOT NULL,
     PRIMARY KEY (block_id, start)
 ) STRICT;
 CREATE INDEX link_key_peer ON link_key (peer);
@@ -50,8 +52,8 @@ class Segment(msgspec.Struct, frozen=True):
     """A range of link key that both ends know by this name; positions in bytes."""
 
     block_id: UUID
-    start: int
-    length: int
+    start: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_POSITION)]
+    length: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_POSITION)]
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,32 +73,45 @@ class KeyStore:
     def __init__(self, path: Path, kme: str, master_key: bytes) -> None:
         self.kme = kme
         self._envelope = Envelope(master_key, kme)
+        self._lock = threading.RLock()
         self._database = apsw.Connection(str(path))
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "busy_timeout = 5000"):
             self._database.execute(f"PRAGMA {pragma}")
         with self._transaction():
-            if not list(self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'store'")):
+            if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'store'"):
                 self._database.execute(_SCHEMA)
                 self._database.execute("INSERT INTO store VALUES (?, ?)", (STORE_VERSION, kme))
-            version, owner = next(iter(self._database.execute("SELECT version, kme FROM store")))
+            version, owner = self._rows("SELECT version, kme FROM store")[0]
         if (version, owner) != (STORE_VERSION, kme):
             self._database.close()
             raise StateError("key store", f"version {version} of {owner}", f"must be version {STORE_VERSION} of {kme}")
+        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close the file; what was deleted is truncated from the write-ahead log as well."""
-        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._database.close()
+        with self._lock:
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._database.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+        """One durable change: all of it is on disk when this returns, or none of it. Raises StateError when the disk fails."""
+        with self._lock:
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    self._database.execute("COMMIT")
+                except BaseException:
+                    if self._database.in_transaction:
+                        self._database.execute("ROLLBACK")
+                    raise
+            except apsw.Error as error:
+                raise StateError("key store", self.kme, f"cannot be written: {error}") from None
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return list(self._database.execute(query, values))
 
     def _enter(self, stock: str, entry: str, bit: int) -> None:
         self._database.execute(
@@ -106,86 +121,91 @@ class KeyStore:
     def account(self) -> dict[str, dict[str, int]]:
         """Sums of bits by stock (a peer, or a pair of SAEs) and entry (received, spent, stored, delivered)."""
         sums: dict[str, dict[str, int]] = {}
-        for stock, entry, bit in self._database.execute("SELECT stock, entry, bit FROM account ORDER BY stock, entry"):
+        for stock, entry, bit in self._rows("SELECT stock, entry, bit FROM account ORDER BY stock, entry"):
             sums.setdefault(stock, {})[entry] = bit
         return sums
 
     # Link key.
 
-    def add_block(self, peer: str, block_id: UUID, key: bytes, spend_from: End) -> None:
-        """Store a block of key shared with ``peer``. Raises StateError when its identifier was stored before."""
+    def add_block(self, peer: str, block_id: UUID, key: bytes, own_half: Half) -> None:
+        """Store a block shared with ``peer``; this end sends under ``own_half`` of it, the peer under the other.
+
+        Raises StateError when its identifier was stored before.
+        """
+        middle = len(key) // 2
         with self._transaction():
-            try:
-                for start in range(0, len(key), CHUNK_BYTE):
-                    self._put_chunk(peer, str(block_id), start, key[start : start + CHUNK_BYTE], spend_from)
-            except apsw.ConstraintError:
-                raise StateError("block_id", str(block_id), "this block is in the store already") from None
+            for low, high, half in ((0, middle, "first"), (middle, len(key), "second")):
+                for start in range(low, high, CHUNK_BYTE):
+                    self._put_chunk(peer, str(block_id), start, key[start : min(start + CHUNK_BYTE, high)], own=half == own_half)
             self._enter(peer, "received", len(key) * BIT_PER_BYTE)
 
-    def _put_chunk(self, peer: str, block_id: str, start: int, key: bytes, spend_from: End) -> None:
+    def _put_chunk(self, peer: str, block_id: str, start: int, key: bytes, *, own: bool) -> None:
         sealed = self._envelope.seal(key, f"link key {peer} {block_id} {start}")
-        self._database.execute("INSERT INTO link_key VALUES (?, ?, ?, ?, ?, ?)", (block_id, start, len(key), peer, spend_from, sealed))
+        try:
+            self._database.execute("INSERT INTO link_key VALUES (?, ?, ?, ?, ?, ?)", (block_id, start, len(key), peer, own, sealed))
+        except apsw.ConstraintError:
+            raise StateError("block_id", block_id, "this block is in the store already") from None
 
     def stock_bit(self, peer: str) -> int:
-        """Link key shared with ``peer`` and not yet spent [bit]."""
-        (total,) = next(iter(self._database.execute("SELECT coalesce(sum(length), 0) FROM link_key WHERE peer = ?", (peer,))))
-        return int(total) * BIT_PER_BYTE
+        """Link key under which this end can send to ``peer`` [bit]."""
+        return int(self._rows("SELECT coalesce(sum(length), 0) FROM link_key WHERE peer = ? AND own", (peer,))[0][0]) * BIT_PER_BYTE
 
-    def spend(self, peer: str, length_byte: int) -> tuple[bytes, list[Segment]]:
-        """Take ``length_byte`` bytes of link key from this end; they are gone from the store when this returns.
+    def spend(self, *wanted: tuple[str, int]) -> list[tuple[bytes, list[Segment]]]:
+        """Take link key of this end's halves, (peer, bytes) each; it is gone from the store when this returns.
 
-        Raises KeysExhausted when the stock is smaller; then nothing is taken.
+        Returns key and ranges for each. Raises KeysExhausted when one stock is too small; then nothing is taken of any.
         """
         with self._transaction():
-            available = self.stock_bit(peer)
-            if available < length_byte * BIT_PER_BYTE:
-                raise KeysExhausted(f"{self.kme}: stock with {peer}", available, length_byte * BIT_PER_BYTE)
-            segments = []
-            missing = length_byte
-            query = (
-                "SELECT block_id, start, length, spend_from FROM link_key WHERE peer = ?"
-                " ORDER BY block_id, CASE spend_from WHEN 'front' THEN start ELSE -start END"
-            )
-            rows = list(self._database.execute(query, (peer,)))
-            for block_id, start, length, spend_from in rows:
-                if missing == 0:
-                    break
-                taken = min(missing, length)
-                segments.append(Segment(UUID(block_id), start if spend_from == "front" else start + length - taken, taken))
-                missing -= taken
-            return b"".join(self._cut(peer, segment) for segment in segments), segments
+            return [self._spend(peer, length_byte) for peer, length_byte in wanted]
+
+    def _spend(self, peer: str, length_byte: int) -> tuple[bytes, list[Segment]]:
+        available = self.stock_bit(peer)
+        if available < length_byte * BIT_PER_BYTE:
+            raise KeysExhausted(f"{self.kme}: stock with {peer}", available, length_byte * BIT_PER_BYTE)
+        segments: list[Segment] = []
+        missing = length_byte
+        query = "SELECT block_id, start, length FROM link_key WHERE peer = ? AND own ORDER BY block_id, start"
+        for block_id, start, length in self._rows(query, (peer,)):
+            if missing == 0:
+                break
+            segments.append(Segment(UUID(block_id), start, min(missing, length)))
+            missing -= segments[-1].length
+        return b"".join(self._cut(peer, segment) for segment in segments), segments
 
     def spend_segments(self, peer: str, segments: Sequence[Segment]) -> bytes:
-        """Take exactly these ranges, which the peer named. Raises KeyNotFound when any of it is spent or unknown; then nothing is taken."""
-        with self._transaction():
-            return b"".join(self._cut(peer, segment) for segment in segments)
+        """Take exactly these ranges, which the peer named, of the peer's halves.
 
-    def _cut(self, peer: str, segment: Segment) -> bytes:
-        """Remove one range; what is left of the chunks around it is sealed anew, so that the store keeps no spent byte."""
-        if segment.start < 0 or segment.length <= 0:
-            raise KeyNotFound("a range of link key must have a start and a length")
+        Raises KeyNotFound when any of it is spent, unknown, or this end's own. What there is of the rest is destroyed even so: the
+        peer may have used it.
+        """
+        with self._transaction():
+            taken = [self._cut(peer, segment, own=False) for segment in segments]
+        for segment, key in zip(segments, taken, strict=True):
+            if len(key) != segment.length:
+                end = segment.start + segment.length
+                raise KeyNotFound(f"{self.kme}: bytes {segment.start} to {end} of block {segment.block_id} are not {peer}'s to spend")
+        return b"".join(taken)
+
+    def _cut(self, peer: str, segment: Segment, *, own: bool = True) -> bytes:
+        """Remove a range and return what there was of it; the rest of its chunks is sealed anew, so that no spent byte stays."""
         end = segment.start + segment.length
         block_id = str(segment.block_id)
-        rows = list(
-            self._database.execute(
-                "SELECT start, length, spend_from, sealed FROM link_key"
-                " WHERE block_id = ? AND peer = ? AND start < ? AND start + length > ? ORDER BY start",
-                (block_id, peer, end, segment.start),
-            )
+        rows = self._rows(
+            "SELECT start, length, sealed FROM link_key"
+            " WHERE block_id = ? AND peer = ? AND own = ? AND start < ? AND start + length > ? ORDER BY start",
+            (block_id, peer, own, end, segment.start),
         )
         parts = []
-        for start, length, spend_from, sealed in rows:
+        for start, length, sealed in rows:
             key = self._envelope.open(sealed, f"link key {peer} {block_id} {start}")
             low, high = max(segment.start, start) - start, min(end, start + length) - start
             parts.append(key[low:high])
             self._database.execute("DELETE FROM link_key WHERE block_id = ? AND start = ?", (block_id, start))
             for offset, rest in ((start, key[:low]), (start + high, key[high:])):
                 if rest:
-                    self._put_chunk(peer, block_id, offset, rest, spend_from)
+                    self._put_chunk(peer, block_id, offset, rest, own=own)
         taken = b"".join(parts)
-        if len(taken) != segment.length:
-            raise KeyNotFound(f"{self.kme}: bytes {segment.start} to {end} of block {block_id} are not in the stock with {peer}")
-        self._enter(peer, "spent", segment.length * BIT_PER_BYTE)
+        self._enter(peer, "spent", len(taken) * BIT_PER_BYTE)
         return taken
 
     # Supply keys.
@@ -207,13 +227,13 @@ class KeyStore:
     def supply_count(self, master: str, slave: str, size_bit: int) -> int:
         """Keys of this size that the master of a pair can be given now."""
         query = f"SELECT count(*) FROM supply_key {_READY_FOR_MASTER}"
-        return int(next(iter(self._database.execute(query, (master, slave, size_bit))))[0])
+        return int(self._rows(query, (master, slave, size_bit))[0][0])
 
     def deliver_to_master(self, master: str, slave: str, number: int, size_bit: int) -> list[SupplyKey]:
         """The oldest ``number`` keys of a pair, committed as delivered. Raises KeysExhausted, and delivers none, when there are fewer."""
         with self._transaction():
             query = f"SELECT key_id, sealed FROM supply_key {_READY_FOR_MASTER} ORDER BY rowid LIMIT ?"
-            rows = list(self._database.execute(query, (master, slave, size_bit, number)))
+            rows = self._rows(query, (master, slave, size_bit, number))
             if len(rows) < number:
                 raise KeysExhausted(f"{self.kme}: supply for {master} and {slave}", len(rows) * size_bit, number * size_bit)
             return [self._deliver(master, slave, key_id, sealed) for key_id, sealed in rows]
@@ -227,7 +247,7 @@ class KeyStore:
             rows = []
             for key_id in key_ids:
                 query = "SELECT master, slave, role, sealed FROM supply_key WHERE key_id = ?"
-                row = next(iter(self._database.execute(query, (str(key_id),))), None)
+                row = next(iter(self._rows(query, (str(key_id),))), None)
                 if row is None:
                     raise KeyNotFound(str(key_id))
                 if row[:3] != (master, slave, "slave"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tiandi.errors import InputError
@@ -82,4 +83,4 @@ class Receiver:
     @property
     def noise_probability(self) -> float:
         """Probability of a click without light, per detector and gate."""
-        return (self.dark_count_rate_hz + self.background_rate_hz) * self.gate_s
+        return -math.expm1(-(self.dark_count_rate_hz + self.background_rate_hz) * self.gate_s)

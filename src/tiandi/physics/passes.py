@@ -93,6 +93,9 @@ def _refine(
     def elevation_deg(offset_s: float) -> float:
         return float(_look(elements, station, origin, np.array([offset_s])).elevation_deg[0])
 
+    def range_km(offset_s: float) -> float:
+        return float(_look(elements, station, origin, np.array([offset_s])).range_km[0])
+
     def above_cutoff_deg(offset_s: float) -> float:
         return elevation_deg(offset_s) - visibility.elevation_cutoff_deg
 
@@ -102,6 +105,7 @@ def _refine(
     sun_deg = float(sun_elevation_deg(station, julian_dates(origin, [top.x]))[0])
     if -top.fun < visibility.culmination_deg or sun_deg > visibility.sun_elevation_limit_deg:
         return None
+    nearest = minimize_scalar(range_km, bounds=(before_s, after_s), method="bounded", options={"xatol": EDGE_PRECISION_S})
     rise_s = brentq(above_cutoff_deg, before_s, top.x, xtol=EDGE_PRECISION_S)
     set_s = brentq(above_cutoff_deg, top.x, after_s, xtol=EDGE_PRECISION_S)
     return SatellitePass(
@@ -111,6 +115,6 @@ def _refine(
         culmination=origin + timedelta(seconds=float(top.x)),
         end=origin + timedelta(seconds=set_s),
         culmination_deg=float(-top.fun),
-        closest_km=float(_look(elements, station, origin, np.array([top.x])).range_km[0]),
+        closest_km=float(nearest.fun),
         sun_elevation_deg=sun_deg,
     )

@@ -106,5 +106,5 @@ class DownlinkChannel:
             zenith_extinction_db=self.zenith_extinction_db,
             pointing_loss_db=self.transmitter.pointing_loss_db,
         )
-        count = int(min(duration_s // DOWNLINK_STEP_S, transmittance.size))
+        count = int(min(duration_s / DOWNLINK_STEP_S, transmittance.size))
         return ChannelSteps(np.full(count, DOWNLINK_STEP_S), transmittance[:count])

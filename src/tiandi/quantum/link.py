@@ -103,7 +103,10 @@ class Forecast:
 
 
 class QkdLink:
-    """A pair of QKD modules, Alice with the transmitter and Bob with the receiver, that trust each other by a pre-shared key."""
+    """A pair of QKD modules, Alice with the transmitter and Bob with the receiver, that trust each other by a pre-shared key.
+
+    Raises InputError for a receiver that the proof does not cover.
+    """
 
     def __init__(
         self,
@@ -115,6 +118,10 @@ class QkdLink:
         channel: Channel,
         security: SecuritySettings | None = None,
     ) -> None:
+        if receiver.x_basis_probability != 0.5:
+            raise InputError(
+                "x_basis_probability", receiver.x_basis_probability, "must be 0.5: the proof does not cover a biased passive receiver"
+            )
         self.alice, self.bob = alice, bob
         self.name = f"{alice} - {bob}"
         self.transmitter, self.receiver, self.channel = transmitter, receiver, channel

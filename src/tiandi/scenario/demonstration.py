@@ -145,7 +145,7 @@ def _exchange(
         text_wire = sender.seal_text(options.recipient, text)
         picture_wire = sender.seal_file(options.recipient, picture)
         # What follows is all that travels between the two applications, over any channel.
-        received_text, received_picture = recipient.open(text_wire), recipient.open(picture_wire)
+        received_text, received_picture = recipient.open(text_wire, options.sender), recipient.open(picture_wire, options.sender)
     assert isinstance(received_text, str)
     assert isinstance(received_picture, bytes)
     sealed_text = msgspec.msgpack.decode(text_wire, type=SealedText)

@@ -19,7 +19,7 @@ from tiandi.kms.envelope import create_master_key
 from tiandi.kms.etsi014 import KEY_SIZE_BIT
 from tiandi.kms.pki import CertificateAuthority, Credentials
 from tiandi.kms.server import KmeHost, listen
-from tiandi.kms.store import End, KeyStore
+from tiandi.kms.store import Half, KeyStore
 from tiandi.management.alarms import Alarm, FaultManager
 from tiandi.quantum.link import LinkBlock
 from tiandi.scenario import schema
@@ -35,9 +35,9 @@ def kme_identity(node: str) -> str:
 class QkdLinkEnd:
     """One end of a quantum link as a `KeySource` of the KME beside it."""
 
-    def __init__(self, peer: str, spend_from: End) -> None:
+    def __init__(self, peer: str, own_half: Half) -> None:
         self.peer = peer
-        self.spend_from: End = spend_from
+        self.own_half: Half = own_half
         self._blocks: list[KeyBlock] = []
 
     def put(self, block: KeyBlock) -> None:
@@ -77,6 +77,8 @@ class RunningNetwork:
         joints = [*self._topology.fibres, *self._topology.downlinks, *self._topology.hand_overs]
         for entry in joints:
             self._links[entry.name] = (kme_identity(entry.ends[0]), kme_identity(entry.ends[1]))
+        for hand_over in self._topology.hand_overs:
+            self._host.directory.hand_overs.add((kme_identity(hand_over.satellite), *self._links[hand_over.name]))
 
     def _add_kme(self, node: str, folder: Path, port: int) -> None:
         kme = kme_identity(node)
@@ -114,10 +116,10 @@ class RunningNetwork:
         alice, bob = block.alice, block.bob
         if isinstance(alice, KeyBlock) and isinstance(bob, KeyBlock):
             kmes = self._links[block.link]
-            for here, there, end, key in ((kmes[0], kmes[1], "front", alice), (kmes[1], kmes[0], "back", bob)):
-                source = QkdLinkEnd(there, end)  # type: ignore[arg-type]
-                source.put(key)
-                self._host.entities[here].collect(source)
+            ends = QkdLinkEnd(kmes[1], "first"), QkdLinkEnd(kmes[0], "second")
+            for kme, end, key in zip(kmes, ends, (alice, bob), strict=True):
+                end.put(key)
+                self._host.entities[kme].collect(end)
             return None
         causes = {
             self._node_of[kme]: outcome if isinstance(outcome, DistillationAborted) else NoSecretKey("the peer destroyed the block")
@@ -156,6 +158,7 @@ class RunningNetwork:
         homes = [self._host.directory.home(sae) for sae in (master, slave)]
         wanted_bit = number * KEY_SIZE_BIT + TAG_KEY_BYTE * BIT_PER_BYTE
         route = find_route(self.link_states(), homes[0], homes[1], wanted_bit=wanted_bit)
+        self._host.directory.routes.add(tuple(route))
         key_ids = self._host.call(self._host.entities[homes[0]].relay_keys(master, slave, number=number, route=route))
         return route, key_ids
 

@@ -16,6 +16,7 @@ import msgspec
 
 from tiandi.clock import format_utc, parse_utc
 from tiandi.errors import InputError, NoPassError, ScenarioError
+from tiandi.kms.pki import require_identity
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.physics.orbit import Elements, Station
 from tiandi.physics.passes import SatellitePass, Visibility, find_passes
@@ -134,6 +135,7 @@ class Scenario:
             for station in hand_over.stations:
                 _known(f"topology.hand_overs[{number}].stations", f"{hand_over.satellite} - {station}", downlinks)
         for number, application in enumerate(topology.applications):
+            require_identity(application.sae, f"topology.applications[{number}].sae")
             _known(f"topology.applications[{number}].node", application.node, nodes)
         for name, sheet in self.file.equipment.fibre_links.items():
             _known(f"equipment.fibre_links.{name}.transmitter", sheet.transmitter, self.file.equipment.transmitters)

@@ -2,6 +2,10 @@
 
 Text: one-time pad and a one-time Wegman-Carter tag, secret and authentic against any computer. Pictures and other files: AES-256-GCM
 with a fresh key for every block, secret against any computer that needs 2^128 steps to break AES-256, a quantum one by Grover's search.
+
+Whoever guesses a text knows the pad it was sent under, and identifiers of keys travel in the clear. So that such a pad can never serve
+as the key of a forged tag or file, each key has two halves: one for pads, one for tags; and files are encrypted under a key derived for
+files only.
 """
 
 from __future__ import annotations
@@ -11,23 +15,26 @@ from uuid import UUID
 
 import msgspec
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tiandi.bits import exclusive_or
-from tiandi.distill.authentication import one_time_tag, verify_one_time_tag
+from tiandi.distill.authentication import TAG_KEY_BYTE, one_time_tag, verify_one_time_tag
 from tiandi.errors import AuthenticationFailed, InputError, MessageRejected, RemoteRefused
 from tiandi.kms.client import KeyClient
 from tiandi.kms.etsi014 import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST, Key
 from tiandi.units import BIT_PER_BYTE
 
-KEY_BYTE = KEY_SIZE_BIT // BIT_PER_BYTE
+HALF_BYTE = KEY_SIZE_BIT // BIT_PER_BYTE // 2
+FEWEST_TEXT_KEYS = TAG_KEY_BYTE // HALF_BYTE
 FILE_BLOCK_BYTE = 1024
-TEXT_LIMIT_BYTE = (MAX_KEY_PER_REQUEST - 1) * KEY_BYTE
+TEXT_LIMIT_BYTE = MAX_KEY_PER_REQUEST * HALF_BYTE
 FILE_LIMIT_BYTE = MAX_KEY_PER_REQUEST * FILE_BLOCK_BYTE
 
 
 class SealedText(msgspec.Struct, frozen=True, tag="text"):
-    """What travels for a text. The last key pays for the tag, the others are the pad."""
+    """What travels for a text: the first halves of its keys are the pad, the second halves of the first two keys pay for the tag."""
 
     master: str
     slave: str
@@ -50,7 +57,7 @@ Sealed = SealedText | SealedFile
 
 def keys_for_text(text: str) -> int:
     """Keys that a text takes."""
-    return -(-len(text.encode()) // KEY_BYTE) + 1
+    return max(FEWEST_TEXT_KEYS, -(-len(text.encode()) // HALF_BYTE))
 
 
 def keys_for_file(data: bytes) -> int:
@@ -60,8 +67,12 @@ def keys_for_file(data: bytes) -> int:
 
 def require_text(text: str, field: str = "message") -> None:
     """Raise InputError unless ``text`` can be sent in one message."""
-    if not 1 <= len(text.encode()) <= TEXT_LIMIT_BYTE:
-        raise InputError(field, f"{len(text.encode())} bytes", f"must be 1 to {TEXT_LIMIT_BYTE} bytes of UTF-8")
+    try:
+        length_byte = len(text.encode())
+    except UnicodeEncodeError:
+        raise InputError(field, ascii(text), "must be text that UTF-8 can write") from None
+    if not 1 <= length_byte <= TEXT_LIMIT_BYTE:
+        raise InputError(field, f"{length_byte} bytes", f"must be 1 to {TEXT_LIMIT_BYTE} bytes of UTF-8")
 
 
 class Correspondent:
@@ -76,9 +87,8 @@ class Correspondent:
         require_text(text)
         keys = self._client.get_keys(recipient, number=keys_for_text(text))
         plain = text.encode()
-        pad = b"".join(item.key for item in keys[:-1])[: len(plain)]
-        sealed = SealedText(self.sae_id, recipient, [item.key_ID for item in keys], exclusive_or(plain, pad), b"")
-        return msgspec.msgpack.encode(msgspec.structs.replace(sealed, tag=one_time_tag(keys[-1].key, _said(sealed))))
+        sealed = SealedText(self.sae_id, recipient, [item.key_ID for item in keys], exclusive_or(plain, _pad(keys, len(plain))), b"")
+        return msgspec.msgpack.encode(msgspec.structs.replace(sealed, tag=one_time_tag(_tag_key(keys), _said(sealed))))
 
     def seal_file(self, recipient: str, data: bytes) -> bytes:
         """Fetch keys and encrypt ``data`` block by block. Raises like `seal_text`."""
@@ -93,14 +103,18 @@ class Correspondent:
         ]
         return msgspec.msgpack.encode(SealedFile(self.sae_id, recipient, [item.key_ID for item in keys], blocks))
 
-    def open(self, wire: bytes) -> str | bytes:
-        """The text or file in what came over the wire. Raises MessageRejected when it was changed, is not for us, or has no key."""
+    def open(self, wire: bytes, sender: str) -> str | bytes:
+        """The text or file that ``sender`` sent over the wire. Raises MessageRejected when it was changed, is not between these two,
+        or has no key.
+        """
         try:
             sealed = msgspec.msgpack.decode(wire, type=Sealed)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MessageRejected(f"not a sealed message: {error}") from None
-        if sealed.slave != self.sae_id or not sealed.key_ids:
-            raise MessageRejected(f"not a message to {self.sae_id}")
+        if (sealed.master, sealed.slave) != (sender, self.sae_id):
+            raise MessageRejected(f"not a message from {sender} to {self.sae_id}")
+        if len(sealed.key_ids) != _keys_of(sealed):
+            raise MessageRejected("the message names another number of keys than its length takes")
         try:
             keys = self._client.get_keys_with_ids(sealed.master, sealed.key_ids)
         except RemoteRefused as error:
@@ -108,20 +122,30 @@ class Correspondent:
         return _open_text(sealed, keys) if isinstance(sealed, SealedText) else _open_file(sealed, keys)
 
 
+def _keys_of(sealed: Sealed) -> int:
+    """Keys that a message of this length takes."""
+    if isinstance(sealed, SealedFile):
+        return max(1, len(sealed.blocks))
+    return max(FEWEST_TEXT_KEYS, -(-len(sealed.ciphertext) // HALF_BYTE))
+
+
+def _pad(keys: Sequence[Key], length_byte: int) -> bytes:
+    return b"".join(item.key[:HALF_BYTE] for item in keys)[:length_byte]
+
+
+def _tag_key(keys: Sequence[Key]) -> bytes:
+    return b"".join(item.key[HALF_BYTE:] for item in keys[:FEWEST_TEXT_KEYS])
+
+
 def _open_text(sealed: SealedText, keys: Sequence[Key]) -> str:
     try:
-        verify_one_time_tag(keys[-1].key, _said(sealed), sealed.tag)
-    except AuthenticationFailed:
+        verify_one_time_tag(_tag_key(keys), _said(sealed), sealed.tag)
+        return exclusive_or(sealed.ciphertext, _pad(keys, len(sealed.ciphertext))).decode()
+    except (AuthenticationFailed, UnicodeDecodeError):
         raise MessageRejected("the tag does not fit: the message was changed on its way") from None
-    pad = b"".join(item.key for item in keys[:-1])
-    if len(pad) < len(sealed.ciphertext):
-        raise MessageRejected("the message is longer than its pad")
-    return exclusive_or(sealed.ciphertext, pad[: len(sealed.ciphertext)]).decode()
 
 
 def _open_file(sealed: SealedFile, keys: Sequence[Key]) -> bytes:
-    if len(keys) != len(sealed.blocks):
-        raise MessageRejected("the file has another number of blocks than of keys")
     try:
         return b"".join(
             _block_cipher(item).decrypt(_nonce(number), block, _context(keys, number))
@@ -136,7 +160,7 @@ def _said(sealed: SealedText) -> list[bytes]:
 
 
 def _block_cipher(item: Key) -> AESGCM:
-    return AESGCM(item.key)
+    return AESGCM(HKDF(hashes.SHA256(), 32, salt=None, info=b"tiandi file block").derive(item.key))
 
 
 def _nonce(number: int) -> bytes:

@@ -1,0 +1,378 @@
+"""Alice and Bob with honest, broken and hostile peers: always one key at both ends, or one typed error and none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiandi.distill import messages
+from tiandi.distill.alice import Alice
+from tiandi.distill.authentication import AuthenticationPool, PoolPosition
+from tiandi.distill.bob import Bob
+from tiandi.distill.exchange import run_in_process
+from tiandi.distill.ledger import BasisCounts
+from tiandi.distill.party import Party, ProvenLength, Settings, State
+from tiandi.distill.records import KeyBlock, ReceiverRecord, TransmitterRecord
+from tiandi.errors import (
+    AuthenticationFailed,
+    DistillationAborted,
+    NoSecretKey,
+    PeerAborted,
+    ProtocolViolation,
+    QberTooHigh,
+    TooFewDetections,
+    VerificationFailed,
+)
+
+DETECTIONS = 12_000
+
+
+def half_of_the_key(counts: BasisCounts, *, basis: int, leaked_bit: int) -> ProvenLength:
+    """Not a proof: lets small blocks through so that the protocol can be tested quickly."""
+    return ProvenLength(int(counts.counts[basis].sum() / 2) - leaked_bit // 4, 0.05)
+
+
+SETTINGS = Settings(proof=half_of_the_key)
+
+
+def records(qber: float = 0.01, detections: int = DETECTIONS, seed: int = 1) -> tuple[TransmitterRecord, ReceiverRecord]:
+    generator = np.random.default_rng(seed)
+    slots = np.cumsum(generator.integers(1, 1000, detections))
+    bases, other_bases, bits = (generator.integers(0, 2, detections, dtype=np.uint8) for _ in range(3))
+    intensities = generator.choice(np.arange(3, dtype=np.uint8), detections, p=[0.7, 0.2, 0.1])
+    flips = (generator.random(detections) < qber).astype(np.uint8)
+    return TransmitterRecord(slots, intensities, bases, bits), ReceiverRecord(slots, other_bases, bits ^ flips)
+
+
+def parties(
+    settings: Settings = SETTINGS, *, qber: float = 0.01, detections: int = DETECTIONS, pool_byte: int = 1024, seed: int = 1
+) -> tuple[Alice, Bob]:
+    sent, received = records(qber, detections, seed)
+    shared = os.urandom(pool_byte)
+    return (
+        Alice(sent, settings, AuthenticationPool("link", shared)),
+        Bob(received, settings, AuthenticationPool("link", shared)),
+    )
+
+
+Tamper = Callable[[int, bytes], bytes]
+
+
+def run_with(alice: Alice, bob: Bob, tamper: Tamper) -> None:
+    """Like `run_in_process`, with somebody on the line who may change the message of each number."""
+    message = bob.start()
+    number = 0
+    speakers: list[Party] = [alice, bob]
+    while message is not None and number < 5000:
+        message = speakers[number % 2].receive(tamper(number, message))
+        number += 1
+
+
+def require_no_key(alice: Party, bob: Party) -> None:
+    """At most Alice has key, and only when Bob never heard her last word."""
+    assert not isinstance(bob.outcome, KeyBlock)
+    assert alice.outcome is not None or bob.outcome is not None
+
+
+def test_both_ends_get_the_same_key_under_the_same_identifier() -> None:
+    alice, bob = parties()
+    run_in_process(alice, bob)
+    assert isinstance(alice.outcome, KeyBlock)
+    assert alice.outcome == bob.outcome
+    assert alice.state == bob.state == State.FINISHED
+    assert alice.outcome.length_bit > 1000
+
+
+def test_the_ledgers_of_both_ends_agree() -> None:
+    alice, bob = parties(qber=0.03)
+    run_in_process(alice, bob)
+    assert alice.ledger == bob.ledger
+    ledger = bob.ledger
+    assert ledger.detected == DETECTIONS
+    assert ledger.total_sifted_bit == sum(ledger.sifted.values())
+    assert isinstance(bob.outcome, KeyBlock)
+    assert isinstance(alice.outcome, KeyBlock)
+    spare = ledger.total_secret_bit - ledger.authentication_replenished_bit - bob.outcome.length_bit
+    assert 0 <= spare < 8
+    assert ledger.epsilon_authentication < 1e-20
+
+
+def test_the_ledger_counts_every_parity_that_was_said() -> None:
+    said_bit = 0
+
+    def listen(number: int, data: bytes) -> bytes:
+        nonlocal said_bit
+        message = messages.decode(data)
+        if isinstance(message, messages.Parities):
+            said_bit += 8 * len(message.bits)
+        return data
+
+    alice, bob = parties()
+    run_with(alice, bob, listen)
+    parities = sum(bob.ledger.parities_leaked_bit.values())
+    assert parities <= said_bit < parities + 8 * 5000  # Each message is filled up to whole bytes.
+    assert bob.ledger.verification_leaked_bit == {"X": 128, "Z": 128}
+
+
+def test_errors_are_known_exactly_after_verification() -> None:
+    alice, bob = parties(qber=0.02)
+    sent, received = records(0.02)
+    run_in_process(alice, bob)
+    matched = sent.bases == received.bases
+    wrong = int((matched & (sent.bits != received.bits)).sum())
+    sampled = round(sum(bob.ledger.sample_qber[basis] * bob.ledger.sampled[basis] for basis in "XZ"))
+    assert sum(bob.ledger.errors.values()) + sampled == wrong
+
+
+def test_qber_above_limit_aborts_at_both_ends() -> None:
+    alice, bob = parties(qber=0.25)
+    run_in_process(alice, bob)
+    assert isinstance(alice.outcome, QberTooHigh)
+    assert isinstance(bob.outcome, QberTooHigh)
+    assert bob.outcome.qber == pytest.approx(0.25, abs=0.08)
+    assert bob.ledger.total_leaked_bit == 0
+
+
+def test_too_few_detections_abort() -> None:
+    alice, bob = parties(detections=500)
+    run_in_process(alice, bob)
+    assert isinstance(alice.outcome, TooFewDetections)
+    assert isinstance(bob.outcome, PeerAborted)
+
+
+def test_no_detection_at_all_aborts() -> None:
+    alice, bob = parties(detections=0)
+    run_in_process(alice, bob)
+    assert isinstance(alice.outcome, TooFewDetections)
+
+
+def test_what_the_proof_does_not_cover_is_never_key() -> None:
+    alice, bob = parties(replace(SETTINGS, proof=lambda counts, basis, leaked_bit: ProvenLength(0, 0.5)))
+    run_in_process(alice, bob)
+    assert isinstance(bob.outcome, NoSecretKey)
+    assert isinstance(alice.outcome, PeerAborted | NoSecretKey)
+
+
+def test_pools_are_replenished_before_key_is_handed_out() -> None:
+    sent, received = records()
+    shared = os.urandom(64)
+    pools = AuthenticationPool("link", shared), AuthenticationPool("link", shared)
+    for _ in range(3):
+        alice, bob = Alice(sent, SETTINGS, pools[0]), Bob(received, SETTINGS, pools[1])
+        run_in_process(alice, bob)
+        assert isinstance(bob.outcome, KeyBlock)
+        position = pools[1].next_position(64)
+        assert position.segment == bob.outcome.block_id
+        assert pools[0].take(position, 64) == pools[1].take(position, 64)
+
+
+def test_a_lost_last_message_does_not_part_the_pools() -> None:
+    """Alice has finished, Bob has not: the next blocks must find authentication key that both have."""
+    sent, received = records()
+    shared = os.urandom(4 * 64)
+    pools = AuthenticationPool("link", shared), AuthenticationPool("link", shared)
+    outcomes = []
+    for lost in (True, False, True, False, False, False, False, False):
+        alice, bob = Alice(sent, SETTINGS, pools[0]), Bob(received, SETTINGS, pools[1])
+
+        def lose(number: int, data: bytes, lost: bool = lost, alice: Alice = alice) -> bytes:
+            return b"lost" if lost and alice.state is State.FINISHED else data
+
+        run_with(alice, bob, lose)
+        outcomes.append(isinstance(bob.outcome, KeyBlock))
+    assert outcomes == [False, True, False, True, True, True, True, True]
+
+
+def test_aborted_blocks_cost_no_authentication_key() -> None:
+    alice, bob = parties(qber=0.25)
+    before = bob._pool.available_bit
+    run_in_process(alice, bob)
+    assert alice._pool.available_bit == bob._pool.available_bit == before
+
+
+def test_a_forged_announcement_costs_no_authentication_key() -> None:
+    alice, _ = parties()
+    before = alice._pool.available_bit
+    alice.receive(messages.encode(messages.Announcement(b"\x01\0\0\0", b"\0", UUID(int=0), 900)))
+    assert isinstance(alice.outcome, DistillationAborted)
+    assert alice._pool.available_bit == before
+
+
+def test_a_block_without_authentication_key_does_not_begin() -> None:
+    alice, bob = parties(pool_byte=63)
+    run_in_process(alice, bob)
+    assert "authentication pool of link holds 504 bit of key" in str(bob.outcome)
+    assert isinstance(alice.outcome, PeerAborted)
+
+
+def test_pools_that_differ_never_give_key() -> None:
+    sent, received = records()
+    alice = Alice(sent, SETTINGS, AuthenticationPool("link", os.urandom(1024)))
+    bob = Bob(received, SETTINGS, AuthenticationPool("link", os.urandom(1024)))
+    run_in_process(alice, bob)
+    assert isinstance(alice.outcome, AuthenticationFailed)
+    assert isinstance(bob.outcome, PeerAborted)
+
+
+def test_spent_authentication_key_is_never_used_again() -> None:
+    alice, bob = parties()
+    alice._pool.take(PoolPosition(UUID(int=0), 0), 64)
+    run_in_process(alice, bob)
+    assert isinstance(alice.outcome, ProtocolViolation)
+    require_no_key(alice, bob)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(0, 60), st.integers(0, 2**32), st.sampled_from(["flip", "cut", "extend", "empty", "noise"]))
+def test_a_changed_message_never_gives_key_to_bob(number: int, seed: int, how: str) -> None:
+    generator = np.random.default_rng(seed)
+    changed = False
+
+    def tamper(at: int, data: bytes) -> bytes:
+        nonlocal changed
+        if at != number:
+            return data
+        changed = True
+        if how == "flip":
+            place = int(generator.integers(len(data)))
+            return data[:place] + bytes([data[place] ^ (1 << int(generator.integers(8)))]) + data[place + 1 :]
+        if how == "cut":
+            return data[: int(generator.integers(len(data)))]
+        return {"extend": data + b"\x00", "empty": b"", "noise": generator.bytes(len(data))}[how]
+
+    alice, bob = parties()
+    run_with(alice, bob, tamper)
+    if changed:
+        require_no_key(alice, bob)
+        for party in (alice, bob):
+            assert party.outcome is None or isinstance(party.outcome, DistillationAborted | KeyBlock)
+    else:
+        assert isinstance(bob.outcome, KeyBlock)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 5, 20])
+def test_a_message_of_another_session_never_gives_key(number: int) -> None:
+    recorded: list[bytes] = []
+    run_with(*parties(seed=2), tamper=lambda at, data: (recorded.append(data), data)[1])
+    alice, bob = parties()
+    run_with(alice, bob, lambda at, data: recorded[at] if at == number else data)
+    require_no_key(alice, bob)
+
+
+def test_a_replayed_transcript_never_gives_key() -> None:
+    recorded: list[bytes] = []
+    run_with(*parties(), tamper=lambda at, data: (recorded.append(data), data)[1])
+    alice, _ = parties()
+    for message in recorded[::2]:
+        alice.receive(message)
+    assert not isinstance(alice.outcome, KeyBlock)
+
+
+def test_a_repeated_message_is_refused() -> None:
+    alice, bob = parties()
+    first = bob.start()
+    alice.receive(first)
+    alice.receive(first)
+    assert isinstance(alice.outcome, ProtocolViolation)
+    assert alice.receive(first) is None
+
+
+def test_wrong_bits_all_through_end_in_one_error() -> None:
+    """A peer who verifies nothing: every hash is wrong."""
+
+    def spoil(number: int, data: bytes) -> bytes:
+        message = messages.decode(data)
+        if isinstance(message, messages.Verification):
+            return messages.encode(msgspec.structs.replace(message, hash=bytes(16)))
+        return data
+
+    alice, bob = parties()
+    run_with(alice, bob, spoil)
+    assert isinstance(bob.outcome, VerificationFailed)
+    assert isinstance(alice.outcome, PeerAborted)
+    assert bob.ledger.verification_leaked_bit["X"] == 4 * 128
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.Errors(((0, 0, 0), (0, 0, 0))),
+        messages.Confirmation(bytes(16)),
+        messages.Parities(b""),
+        messages.Amplification(uuid4(), (b"", b"")),
+        messages.TopQuery(0),
+        messages.Abort("enough"),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_messages_out_of_turn_end_in_one_error(message: messages.Message) -> None:
+    for party in parties():
+        party.receive(messages.encode(message))
+        assert isinstance(party.outcome, ProtocolViolation | PeerAborted)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(max_size=200))
+def test_noise_is_never_a_message(data: bytes) -> None:
+    alice, _ = parties(detections=10)
+    alice.receive(data)
+    assert alice.outcome is None or isinstance(alice.outcome, DistillationAborted)
+
+
+def test_contradictory_parities_come_to_an_end() -> None:
+    """Parities that fit no key at all could send the search round in circles."""
+    generator = np.random.default_rng(4)
+
+    def lie(number: int, data: bytes) -> bytes:
+        message = messages.decode(data)
+        if isinstance(message, messages.Parities):
+            return messages.encode(messages.Parities(generator.bytes(len(message.bits))))
+        return data
+
+    for _ in range(5):
+        alice, bob = parties()
+        run_with(alice, bob, lie)
+        require_no_key(alice, bob)
+
+
+def test_nothing_of_the_raw_key_survives_an_abort() -> None:
+    alice, bob = parties()
+    run_with(alice, bob, lambda number, data: b"cut" if number > 30 else data)
+    for party in (alice, bob):
+        assert party._keys == []
+        assert party._secret == b""
+        assert party._record is None  # type: ignore[attr-defined]
+    assert alice._answerer is None
+    assert bob._corrector is None
+
+
+@pytest.mark.parametrize("gap", [2**32, 2**40])
+def test_a_darkness_too_long_for_the_format_aborts(gap: int) -> None:
+    _, received = records()
+    late = ReceiverRecord(received.slots + gap, received.bases, received.bits)
+    bob = Bob(late, SETTINGS, AuthenticationPool("link", bytes(1024)))
+    bob.start()
+    assert isinstance(bob.outcome, DistillationAborted)
+
+
+def test_nothing_of_the_key_shows() -> None:
+    alice, bob = parties()
+    run_in_process(alice, bob)
+    assert isinstance(bob.outcome, KeyBlock)
+    assert bob.outcome.key.hex() not in repr(bob.outcome)
+    assert repr(bob.outcome) == f"KeyBlock({bob.outcome.block_id}, {bob.outcome.length_bit} bit)"
+    assert "array" not in repr(records()[0])
+    assert "array" not in repr(records()[1])
+
+
+@pytest.mark.parametrize("role", [Alice, Bob])
+def test_every_message_has_one_place_in_the_table(role: type[Party]) -> None:
+    assert all(isinstance(state, State) and issubclass(kind, messages.Message) for state, kind in role.TRANSITIONS)

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from tiandi.distill.records import KeyBlock
+from tiandi.errors import InputError, QberTooHigh
+from tiandi.physics.equipment import Receiver, Transmitter
+from tiandi.quantum.channel import FibreChannel
+from tiandi.quantum.link import QkdLink, SecuritySettings
+
+
+def test_a_block_gives_both_ends_the_same_key(link: QkdLink) -> None:
+    block = link.distil(5.0, seed=1)
+    alice, bob = block.keys()
+    assert alice == bob
+    assert not block.aborted
+    assert alice.length_bit + block.ledger.authentication_replenished_bit <= block.secret_bit < alice.length_bit + 1024 + 8
+
+
+def test_seed_repeats_the_twins_and_not_the_key(link: QkdLink, transmitter: Transmitter, receiver: Receiver) -> None:
+    again = QkdLink("Here", "There", transmitter=transmitter, receiver=receiver, channel=FibreChannel(45.0))
+    first, second = link.distil(4.0, seed=7), again.distil(4.0, seed=7)
+    assert first.ledger.detected == second.ledger.detected
+    assert first.ledger.sifted == second.ledger.sifted
+    assert first.keys()[0].key != second.keys()[0].key
+    assert first.keys()[0].block_id != second.keys()[0].block_id
+
+
+def test_the_forecast_is_what_blocks_give(link: QkdLink) -> None:
+    forecast, block = link.forecast(8.0), link.distil(8.0, seed=3)
+    assert block.ledger.detected == pytest.approx(forecast.counts.detected, rel=0.01)
+    assert block.ledger.total_sifted_bit == pytest.approx(forecast.counts.sifted.sum(), rel=0.01)
+    assert block.secret_bit == pytest.approx(forecast.secret_bit, rel=0.1)
+
+
+def test_an_eavesdropper_is_noticed_by_both_ends(link: QkdLink) -> None:
+    block = link.distil(3.0, seed=1, eavesdropper="intercept-resend")
+    assert block.aborted
+    assert block.secret_bit == 0
+    assert isinstance(block.alice, QberTooHigh)
+    assert isinstance(block.bob, QberTooHigh)
+    assert block.ledger.qber == pytest.approx(0.255, abs=0.02)
+    with pytest.raises(QberTooHigh):
+        block.keys()
+
+
+def test_a_link_too_long_gives_no_key(transmitter: Transmitter, receiver: Receiver) -> None:
+    link = QkdLink("Here", "Far", transmitter=transmitter, receiver=receiver, channel=FibreChannel(160.0))
+    block = link.distil(60.0, seed=1)
+    assert block.aborted
+    assert block.secret_bit == 0
+    assert not isinstance(block.alice, KeyBlock)
+    assert link.forecast(60.0).secret_bit == 0
+
+
+def test_no_key_above_the_bound_of_pirandola(transmitter: Transmitter, receiver: Receiver) -> None:
+    """-log2(1 - eta) bits a pulse: Pirandola et al. 2017, doi:10.1038/ncomms15043."""
+    for length_km in (1.0, 20.0, 60.0, 90.0):
+        channel = FibreChannel(length_km)
+        link = QkdLink("Here", "There", transmitter=transmitter, receiver=receiver, channel=channel)
+        transmittance = channel.steps(1.0).transmittance[0]
+        assert link.forecast(1000.0).secret_bit / (1000.0 * transmitter.clock_hz) < -np.log2(1 - transmittance)
+
+
+def test_more_loss_never_gives_more_key(transmitter: Transmitter, receiver: Receiver) -> None:
+    secret = [
+        QkdLink("Here", "There", transmitter=transmitter, receiver=receiver, channel=FibreChannel(length_km)).forecast(100.0).secret_bit
+        for length_km in range(10, 150, 10)
+    ]
+    assert secret == sorted(secret, reverse=True)
+
+
+def test_blocks_follow_one_another_with_authentication_key_of_their_own(link: QkdLink) -> None:
+    for _ in range(12):  # The pre-shared key pays for eight.
+        assert not link.distil(4.0).aborted
+
+
+@pytest.mark.parametrize(("field", "value"), [("epsilon_secrecy", 0.1), ("epsilon_correctness", 0.0), ("qber_limit", 0.2)])
+def test_a_promise_out_of_range_is_refused(field: str, value: float) -> None:
+    with pytest.raises(InputError, match=field):
+        SecuritySettings(**{field: value})
+
+
+def test_a_block_without_a_pulse_is_refused(link: QkdLink) -> None:
+    with pytest.raises(InputError, match="duration_s"):
+        link.distil(0.0)
+
+
+def test_a_block_shows_nothing_of_its_key(link: QkdLink) -> None:
+    block = link.distil(4.0, seed=1)
+    assert block.keys()[0].key.hex() not in repr(block)
+    assert repr(block.keys()[0].key) not in repr(block)
