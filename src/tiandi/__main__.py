@@ -1,5 +1,5 @@
 """`python -m tiandi` is `tiandi`."""
 
-from tiandi.cli.main import main
+from tiandi.cli import main
 
 main()

@@ -371,8 +371,3 @@ def test_nothing_of_the_key_shows() -> None:
     assert repr(bob.outcome) == f"KeyBlock({bob.outcome.block_id}, {bob.outcome.length_bit} bit)"
     assert "array" not in repr(records()[0])
     assert "array" not in repr(records()[1])
-
-
-@pytest.mark.parametrize("role", [Alice, Bob])
-def test_every_message_has_one_place_in_the_table(role: type[Party]) -> None:
-    assert all(isinstance(state, State) and issubclass(kind, messages.Message) for state, kind in role.TRANSITIONS)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 import tiandi
-from tiandi.errors import InputError, NoPassError, TiandiError
+from tiandi.errors import InputError, NoPassError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,8 +22,6 @@ DEFAULT_SCENARIO = "shanghai-vienna"
 PLAIN_WIDTH = 120
 """Columns when the output is not a terminal."""
 
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
-
 # Modules are imported by the command that needs them, so that --help answers at once.
 
 app = App(
@@ -33,6 +30,7 @@ app = App(
     " key management, relay and encryption are real.",
     help_format="plaintext",
     version=tiandi.__version__,
+    suppress_keyboard_interrupt=False,
 )
 
 ScenarioName = Annotated[str, Parameter(name="--scenario", help="Name of a packaged scenario, or a TOML file.")]
@@ -142,27 +140,3 @@ def _progress() -> Iterator[Notify]:
     with bar:
         task = bar.add_task("reading the scenario", total=1)
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
-
-
-def _terminate(signal_number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def main() -> None:
-    """Entry point: errors become one line on standard error and an exit status."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        app()
-    except InputError as error:
-        _fail(str(error), EXIT_BAD_INPUT)
-    except TiandiError as error:
-        _fail(str(error), EXIT_FAILED)
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing was kept", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        sys.exit(EXIT_FAILED)
-
-
-def _fail(text: str, status: int) -> NoReturn:
-    print(f"tiandi: {text}", file=sys.stderr)
-    sys.exit(status)

@@ -52,7 +52,7 @@ def show_passes(console: Console, title: str, rows: Sequence[dict[str, object]])
             str(row["end"])[11:],
             f"{row['duration_s']:.0f}",
             f"{row['culmination_deg']:.1f}°",
-            f"{row['closest_km']:.0f}",
+            f"{row['closest_km']:.1f}",
             f"{row['sun_elevation_deg']:.0f}°",
         )
     console.print(table)

@@ -11,6 +11,7 @@ import msgspec
 from litestar import Litestar, Request, Response, get, post
 from litestar.enums import MediaType
 from litestar.exceptions import HTTPException
+from litestar.params import FromPath
 
 from tiandi.errors import AuthenticationFailed, InputError, KeyNotFound, KeysExhausted, NotAuthorised, RelayFailed, StateError, TiandiError
 from tiandi.kms import etsi014
@@ -39,27 +40,27 @@ def create_app(kme: KeyManagementEntity) -> Litestar:
     """The ASGI application of one KME."""
 
     @get("/api/v1/keys/{slave:str}/status", sync_to_thread=False)
-    def get_status(slave: str, request: Request[Any, Any, Any]) -> Response[bytes]:
+    def get_status(slave: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
         return _json(kme.status(caller_identity(request.scope, "sae"), slave))
 
     @get("/api/v1/keys/{slave:str}/enc_keys", sync_to_thread=False)
-    def get_keys_simple(slave: str, request: Request[Any, Any, Any]) -> Response[bytes]:
+    def get_keys_simple(slave: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
         caller = caller_identity(request.scope, "sae")
         return _container(kme.get_keys(caller, slave, _query_request(request, {"number", "size"}, etsi014.KeyRequest)))
 
     @post("/api/v1/keys/{slave:str}/enc_keys", status_code=200, request_max_body_size=SUPPLY_BODY_LIMIT_BYTE)
-    async def get_keys(slave: str, request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def get_keys(slave: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
         caller = caller_identity(request.scope, "sae")
         return _container(kme.get_keys(caller, slave, _decode(await request.body() or b"{}", etsi014.KeyRequest)))
 
     @get("/api/v1/keys/{master:str}/dec_keys", sync_to_thread=False)
-    def get_key_with_id_simple(master: str, request: Request[Any, Any, Any]) -> Response[bytes]:
+    def get_key_with_id_simple(master: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
         caller = caller_identity(request.scope, "sae")
         wanted = _query_request(request, {"key_ID"}, etsi014.KeyID)
         return _container(kme.get_keys_with_ids(caller, master, [wanted.key_ID]))
 
     @post("/api/v1/keys/{master:str}/dec_keys", status_code=200, request_max_body_size=SUPPLY_BODY_LIMIT_BYTE)
-    async def get_keys_with_ids(master: str, request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def get_keys_with_ids(master: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
         caller = caller_identity(request.scope, "sae")
         wanted = _decode(await request.body(), etsi014.KeyIDs)
         return _container(kme.get_keys_with_ids(caller, master, [item.key_ID for item in wanted.key_IDs]))

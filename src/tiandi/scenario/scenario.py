@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import resources
 from math import ceil
 from pathlib import Path
@@ -101,7 +101,7 @@ class Scenario:
         _within("run.block_sifted_bit", options.block_sifted_bit, 10_000, 100_000_000)
         _within("run.maximum_block_s", options.maximum_block_s, 1.0, 86_400.0)
         _within("run.port_base", options.port_base, 0, 65_535 - len(file.topology.nodes))
-        require_text(options.message.text, "run.message.text")
+        _named("run.message", lambda: require_text(options.message.text, "text"))
         self.security = _named(
             "run",
             lambda: SecuritySettings(options.epsilon_secrecy, options.epsilon_correctness, options.qber_limit),
@@ -135,7 +135,7 @@ class Scenario:
             for station in hand_over.stations:
                 _known(f"topology.hand_overs[{number}].stations", f"{hand_over.satellite} - {station}", downlinks)
         for number, application in enumerate(topology.applications):
-            require_identity(application.sae, f"topology.applications[{number}].sae")
+            _named(f"topology.applications[{number}]", partial(require_identity, application.sae, "sae"))
             _known(f"topology.applications[{number}].node", application.node, nodes)
         for name, sheet in self.file.equipment.fibre_links.items():
             _known(f"equipment.fibre_links.{name}.transmitter", sheet.transmitter, self.file.equipment.transmitters)
@@ -227,8 +227,9 @@ class Scenario:
     def passes(self, *, station: str | None = None, start: datetime | None = None, end: datetime | None = None) -> list[SatellitePass]:
         """Usable passes over every station, or one, in order of time; without times, in the scenario's window.
 
-        Raises ScenarioError for an unknown station and ElementsError when the elements are not of that time.
+        Raises ScenarioError for an unknown station or a scenario without a sky, ElementsError when the elements are not of that time.
         """
+        self._sky()
         stations = [downlink.station for downlink in self.file.topology.downlinks]
         if station is not None:
             _known("station", station, stations)

@@ -1,0 +1,96 @@
+"""The command line as its user meets it: exit status, one clear line, nothing half done."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RING_SCENARIO
+from tiandi.cli import EXIT_BAD_INPUT, EXIT_INTERRUPTED
+
+
+def tiandi(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "tiandi", *arguments], capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_demo_prints_tables_a_person_wants_to_read() -> None:
+    done = tiandi("demo", "--scenario", str(RING_SCENARIO), "--seed", "1", "--message", "hello 天地")
+    assert done.returncode == 0, done.stderr
+    for part in (
+        "A ring of four towns",
+        "QBER %",
+        "text before  hello 天地",
+        "text after   hello 天地",
+        "identical",
+        "carried by another way",
+    ):
+        assert part in done.stdout
+    assert done.stderr == ""
+
+
+def test_demo_prints_one_json_object(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    done = tiandi("demo", "--scenario", str(RING_SCENARIO), "--seed", "1", "--json", "--eavesdropper", "none", "--state", str(state))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["eavesdropper"] is None
+    assert report["text"]["received"] == "round the ring"
+    assert len(report["links"]) == 4
+    assert json.loads((state / "report.json").read_text()) == report
+
+
+def test_a_taken_state_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "tiandi-state.json").write_text('{"version": 0}')
+    done = tiandi("demo", "--scenario", str(RING_SCENARIO), "--state", str(tmp_path / "state"))
+    assert done.returncode == EXIT_BAD_INPUT
+    assert "holds state of version 0, this tiandi writes version 1" in done.stderr
+
+
+def test_passes_as_json() -> None:
+    done = tiandi("passes", "--station", "Xinglong", "--from", "2016-12-19", "--to", "2016-12-20", "--json")
+    (found,) = json.loads(done.stdout)
+    assert found["culmination"] in ("2016-12-19T16:52:13Z", "2016-12-19T16:52:14Z")
+    assert found["closest_km"] == pytest.approx(645, abs=1)
+    assert found["culmination_deg"] == pytest.approx(47.8, abs=0.1)
+
+
+def test_passes_as_a_table() -> None:
+    done = tiandi("passes", "--scenario", "shanghai-vienna")
+    assert done.returncode == 0
+    assert "Xinglong" in done.stdout
+    assert "47.8°" in done.stdout
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after_s", [0.5, 2.0, 4.0, 6.0])
+def test_an_interrupt_leaves_nothing(tmp_path: Path, signal_number: signal.Signals, after_s: float) -> None:
+    state = tmp_path / "state"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tiandi", "demo", "--state", str(state)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONFAULTHANDLER": ""},
+    )
+    time.sleep(after_s)
+    process.send_signal(signal_number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == EXIT_INTERRUPTED
+    assert stdout == ""
+    assert stderr == "tiandi: interrupted; nothing was kept\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_answers_at_once() -> None:
+    assert "demo" in tiandi("--help").stdout
+    loaded = "import sys, tiandi.cli.main; print([name for name in ('numpy', 'numba', 'scipy', 'litestar') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
