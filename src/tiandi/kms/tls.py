@@ -20,6 +20,7 @@ class MutualTlsProtocol(HttpToolsProtocol):
     _client_names: tuple[tuple[str, str], ...] = ()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Note whose certificate TLS has verified."""
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
         certificate = tls.getpeercert() if tls is not None else None
@@ -27,6 +28,7 @@ class MutualTlsProtocol(HttpToolsProtocol):
             self._client_names = certificate.get("subjectAltName", ())
 
     def on_headers_complete(self) -> None:
+        """Hand it to the application with every request."""
         self.scope["extensions"] = {SCOPE_KEY: {"names": self._client_names}}
         super().on_headers_complete()
 

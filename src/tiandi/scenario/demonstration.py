@@ -30,13 +30,23 @@ Notify = Callable[[str, int, int], None]
 FIRST_ROUND, SECOND_ROUND = "first round", "eavesdropped round"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pictures:
     """The picture as bytes before, on the wire and after."""
 
-    sent: bytes = b""
-    wire: bytes = b""
-    received: bytes = b""
+    sent: bytes
+    wire: bytes
+    received: bytes
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One round of messages between the two applications."""
+
+    route: list[Hop]
+    text: TextReport
+    picture: PictureReport
+    pictures: Pictures
 
 
 def demonstrate(
@@ -60,51 +70,54 @@ def demonstrate(
     elapsed_s: dict[str, float] = {}
     with state_folder(state, scenario.name) as folder:
         with _timed(elapsed_s, "plan"):
-            downlinks = scenario.downlinks()
-            planned = scenario.fibre_links() + downlinks
+            planned = scenario.fibre_links() + scenario.downlinks()
         with _timed(elapsed_s, "start"):
             notify("starting key management entities", 0, 1)
-            clock = SimulatedClock(scenario.window[0] if downlinks else datetime.now(UTC))
+            clock = SimulatedClock(scenario.window[0] if scenario.file.run.sky else datetime.now(UTC))
             network = RunningNetwork(scenario, folder, clock)
         with network:
             with _timed(elapsed_s, "distil"):
                 blocks = _distil_all(planned, seed, notify)
-            if downlinks and downlinks[-1].satellite_pass is not None:
-                clock.advance((downlinks[-1].satellite_pass.end - clock.now()).total_seconds())
             with _timed(elapsed_s, "manage and send"):
                 notify("relaying keys, sending messages", 0, 1)
+                _let_passes_end(clock, planned)
                 for block in blocks:
                     network.receive(block)
                 handed_over = network.hand_over_all()
-                picture = scenario.picture_path.read_bytes()
-                route, text_report, picture_report, pictures = _exchange(network, scenario, text, picture)
+                first = _exchange(network, scenario, text)
             eavesdropper = None
             if eavesdropped_link is not None:
                 with _timed(elapsed_s, "eavesdropped round"):
                     notify(f"once more, with an eavesdropper on {eavesdropped_link}", 0, 1)
                     target = next(item for item in planned if item.link.name == eavesdropped_link)
                     clock.advance(target.duration_s)
-                    block = _distil(target, seed, SECOND_ROUND, "intercept-resend")
-                    eavesdropper = _eavesdropped_round(network, scenario, block, text, picture)
+                    eavesdropper = _eavesdropped_round(network, scenario, _distil(target, seed, SECOND_ROUND, "intercept-resend"), text)
             accounts = network.accounts()
         report = Report(
             scenario=scenario.name,
             title=scenario.title,
             seed=seed,
-            links=[LinkRow.of(block) for block, item in zip(blocks, planned, strict=True) if item.satellite_pass is None],
-            passes=[_pass_row(item, block) for block, item in zip(blocks, planned, strict=True) if item.satellite_pass is not None],
+            links=[LinkRow.of(block) for item, block in zip(planned, blocks, strict=True) if item.satellite_pass is None],
+            passes=[_pass_row(item, block) for item, block in zip(planned, blocks, strict=True) if item.satellite_pass is not None],
             handed_over_bit=handed_over,
-            key_count=text_report.keys + picture_report.keys,
-            route=route,
-            text=text_report,
-            picture=picture_report,
+            key_count=first.text.keys + first.picture.keys,
+            route=first.route,
+            text=first.text,
+            picture=first.picture,
             eavesdropper=eavesdropper,
             accounts=accounts,
             elapsed_s=elapsed_s,
         )
         if state is not None:
-            _write_results(folder, report, pictures)
-    return report, pictures
+            _write_results(folder, report, first.pictures)
+    return report, first.pictures
+
+
+def _let_passes_end(clock: SimulatedClock, planned: list[PlannedLink]) -> None:
+    """Move the clock to the end of the last pass."""
+    ends = [item.satellite_pass.end for item in planned if item.satellite_pass is not None]
+    if ends:
+        clock.advance((max(ends) - clock.now()).total_seconds())
 
 
 @contextmanager
@@ -133,24 +146,22 @@ def _distil_all(planned: list[PlannedLink], seed: int | None, notify: Notify) ->
             raise
 
 
-def _exchange(
-    network: RunningNetwork, scenario: Scenario, text: str, picture: bytes
-) -> tuple[list[Hop], TextReport, PictureReport, Pictures]:
+def _exchange(network: RunningNetwork, scenario: Scenario, text: str) -> Exchange:
     """Relay keys from the sender's KME to the recipient's, and send a text and a picture under them."""
     options = scenario.file.run.message
-    number = keys_for_text(text) + keys_for_file(picture)
-    route, _ = network.relay_keys(options.sender, options.recipient, number)
+    picture = scenario.picture_path.read_bytes()
+    route, _ = network.relay_keys(options.sender, options.recipient, keys_for_text(text) + keys_for_file(picture))
     with network.key_client(options.sender) as sender_keys, network.key_client(options.recipient) as recipient_keys:
         sender, recipient = Correspondent(options.sender, sender_keys), Correspondent(options.recipient, recipient_keys)
         text_wire = sender.seal_text(options.recipient, text)
         picture_wire = sender.seal_file(options.recipient, picture)
-        # What follows is all that travels between the two applications, over any channel.
+        # These two byte strings are all that travels between the applications, over any channel.
         received_text, received_picture = recipient.open(text_wire, options.sender), recipient.open(picture_wire, options.sender)
     assert isinstance(received_text, str)
     assert isinstance(received_picture, bytes)
     sealed_text = msgspec.msgpack.decode(text_wire, type=SealedText)
     sealed_picture = msgspec.msgpack.decode(picture_wire, type=SealedFile)
-    return (
+    return Exchange(
         _hops(network, scenario, route),
         TextReport(text, sealed_text.ciphertext.hex(), received_text, len(sealed_text.key_ids)),
         PictureReport(len(picture), len(received_picture), received_picture == picture, len(sealed_picture.key_ids)),
@@ -168,14 +179,15 @@ def _hops(network: RunningNetwork, scenario: Scenario, route: list[str]) -> list
     return hops
 
 
-def _eavesdropped_round(network: RunningNetwork, scenario: Scenario, block: LinkBlock, text: str, picture: bytes) -> EavesdropperReport:
+def _eavesdropped_round(network: RunningNetwork, scenario: Scenario, block: LinkBlock, text: str) -> EavesdropperReport:
+    """What ``block``, made under an eavesdropper's eyes, changes: alarm, and the message sent again another way or refused."""
     alarm = network.receive(block)
     if alarm is None:
         raise RuntimeError(f"an eavesdropper on {block.link} went unnoticed: this must never happen")
     route: list[Hop] = []
     refusal = None
     try:
-        route, _, _, _ = _exchange(network, scenario, text, picture)
+        route = _exchange(network, scenario, text).route
     except (NoRoute, RelayFailed) as error:
         refusal = str(error)
     return EavesdropperReport(

@@ -1,0 +1,88 @@
+"""What the documents show, runs; what they name, exists."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tiandi.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"```(python|text)\n(.*?)```", re.DOTALL)
+
+
+def python_blocks() -> list[tuple[str, str, str | None]]:
+    """Each block of Python with the block of text behind it, its output."""
+    found = []
+    for path in DOCUMENTS:
+        blocks = BLOCK.findall(path.read_text(encoding="utf-8"))
+        for number, (kind, code) in enumerate(blocks):
+            if kind == "python":
+                follower = blocks[number + 1] if number + 1 < len(blocks) else ("", "")
+                found.append((f"{path.name}-{number}", code, follower[1] if follower[0] == "text" else None))
+    return found
+
+
+@pytest.mark.parametrize(("name", "code", "output"), python_blocks(), ids=[name for name, _, _ in python_blocks()])
+def test_python_in_the_documents_runs_and_prints_what_they_say(name: str, code: str, output: str | None) -> None:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, name, "exec"), {})
+    if output is not None:
+        # Digits of the leak and the key differ from run to run, because the shuffles of error correction are drawn afresh.
+        assert _shape(printed.getvalue()) == _shape(output)
+
+
+def _shape(text: str) -> list[str]:
+    return [re.sub(r"\d", "9", line.rstrip()) for line in text.strip().splitlines()]
+
+
+def test_the_readme_shows_eight_lines() -> None:
+    _, code, _ = python_blocks()[0]
+    assert len([line for line in code.splitlines() if line.strip()]) == 8
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("command", ["demo", "passes"])
+def test_every_command_and_option_is_in_the_manual(command: str) -> None:
+    manual = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert f"tiandi {command}" in manual
+    text = subprocess.run([sys.executable, "-m", "tiandi", command, "--help"], capture_output=True, text=True, check=True).stdout
+    for option in re.findall(r"--[a-z]+", text):
+        assert option in manual
+
+
+def test_no_command_is_left_out_of_the_manual() -> None:
+    assert {name for name in app if not name.startswith("-")} == {"demo", "passes"}
+
+
+def test_every_route_of_the_kme_is_in_the_manual() -> None:
+    manual = (ROOT / "docs" / "kme-api.md").read_text(encoding="utf-8")
+    source = (ROOT / "src/tiandi/kms/api.py").read_text(encoding="utf-8")
+    for route in re.findall(r'@(?:get|post)\("([^"]+)"', source):
+        assert re.sub(r"\{(\w+):str\}", r"{\1}", route) in manual
+    for path in ("/kx/v1/relay", "/kx/v1/hand-over"):
+        assert path in manual
+
+
+def test_architecture_fits_on_two_pages() -> None:
+    assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split()) < 1100
+
+
+def test_nothing_in_the_project_names_a_machine_or_a_registry_host() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    files = [ROOT / name for name in listed if name and (ROOT / name).is_file() and name != "tests/test_docs.py"]
+    hosts = re.compile(rb"pypi\.(org|python)|pythonhosted|registry\.npm|deb\.debian|/(work|farm)/")
+    assert [path.name for path in files if hosts.search(path.read_bytes())] == []
