@@ -23,8 +23,14 @@ check: $(VENV)/ready-to-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(VENV)/ready-to-test
+bench: $(VENV)/ready-to-test $(VENV)-peers/ready
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+# Peers bring dependencies of their own, so they live apart.
+$(VENV)-peers/ready: requirements/peers.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-peers
+	$(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV)-peers $(BIN)/uv pip,$(VENV)-peers/bin/python -m pip) install --quiet -r requirements/peers.txt
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiandi needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
@@ -47,4 +53,4 @@ lock: $(VENV)/bin/python
 	$(LOCK) pyproject.toml requirements/build.in --group dev -o requirements/test.txt
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

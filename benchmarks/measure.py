@@ -1,0 +1,25 @@
+"""What a benchmark reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure and the goal it must stay under; ``peer`` says how a peer did on the same work in the same run."""
+
+    name: str
+    value: float
+    goal: float
+    unit: str
+    peer: str = "no peer does this"
+    met: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "met", self.value < self.goal)
+
+    def line(self) -> str:
+        """The figure as a line of a table."""
+        verdict = "met" if self.met else "MISSED"
+        return f"{self.name:<52} {self.value:9.3f} {self.unit:<4} goal < {self.goal:g} {self.unit:<4} {verdict:<7} {self.peer}"

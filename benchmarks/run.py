@@ -1,0 +1,43 @@
+"""Prints each figure beside its goal and beside a peer on the same work in the same run.
+
+`make bench` installs the peers into an environment of their own and runs everything; a peer that is not there is reported as not run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from detections import benchmark_detections  # noqa: E402
+from main_job import benchmark_main_job  # noqa: E402
+from measure import Figure  # noqa: E402
+
+BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {"detections": benchmark_detections, "main_job": benchmark_main_job}
+
+
+USAGE = "usage: python benchmarks/run.py [--json] [detections] [main_job]"
+
+
+def main() -> int:
+    arguments = [argument for argument in sys.argv[1:] if argument != "--json"]
+    unknown = set(arguments) - set(BENCHMARKS)
+    if unknown:
+        print(f"{USAGE}\nno such benchmark: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    figures = [figure for name in arguments or BENCHMARKS for figure in BENCHMARKS[name]()]
+    if "--json" in sys.argv:
+        print(json.dumps([asdict(figure) for figure in figures], indent=1))
+    else:
+        for figure in figures:
+            print(figure.line())
+    return 0 if all(figure.met for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
