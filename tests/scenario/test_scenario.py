@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from tests.conftest import RING_SCENARIO
 from tiandi.clock import format_utc, parse_utc
 from tiandi.errors import ElementsError, InputError, NoPassError, ScenarioError
+from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.scenario.scenario import Scenario, load_scenario, packaged_scenarios
+from tiandi.scenario.schema import Entry, ReceiverSheet, TransmitterSheet
 
 Edit = Callable[..., Scenario]
 
@@ -67,6 +70,11 @@ def test_every_entry_and_every_figure_of_the_equipment_says_where_it_comes_from(
             }
             needed = set(sheet.__struct_fields__[: -len(sheet.__struct_defaults__)]) - {"transmitter", "receiver"}
             assert set(sheet.labels) >= needed | given - {"x_basis_probability"}
+
+
+@pytest.mark.parametrize(("sheet", "equipment"), [(TransmitterSheet, Transmitter), (ReceiverSheet, Receiver)])
+def test_a_data_sheet_has_the_fields_of_its_equipment(sheet: type[Entry], equipment: type) -> None:
+    assert set(sheet.__struct_fields__) == {item.name for item in fields(equipment)} | {"labels"}
 
 
 def test_the_passes_are_found_and_in_order() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.columns import Columns
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.style import Style
 from rich.table import Table
@@ -21,21 +22,22 @@ from tiandi.scenario.report import EavesdropperReport, Hop, LinkRow, PassRow, Re
 THUMBNAIL_COLUMNS, THUMBNAIL_ROWS = 36, 11
 SHADES = " .:-=+*#%@"
 WIRE_SHOWN_BYTE = 48
+WIDE_COLUMNS = 118
 
 
 def show_report(console: Console, report: Report, pictures: Pictures) -> None:
     """Everything a person wants to read of a demonstration."""
     console.print(f"\n[bold]{report.title}[/bold]\n")
-    console.print(_links_table(report.links))
+    console.print(_links_table(console, report.links))
     if report.passes:
-        console.print(_passes_table(report.passes))
+        console.print(_passes_table(console, report.passes))
     console.print(_route_text("Route of the key", report.route))
     console.print(_message_panel(console, report, pictures))
     if report.eavesdropper is not None:
         console.print(_eavesdropper_panel(report.eavesdropper))
     console.print("[bold]How far to trust this[/bold]")
     for note in report.notes:
-        console.print(f"  - {note}", highlight=False)
+        console.print(Padding(f"- {note}", (0, 0, 0, 2)), highlight=False)
     elapsed = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in report.elapsed_s.items())
     console.print(f"\n[dim]wall time: {elapsed}[/dim]", highlight=False)
 
@@ -82,32 +84,44 @@ def _figures(row: LinkRow) -> list[str]:
     ]
 
 
+FIGURE_COLUMNS = [6, 6, 4, 7, 10, 8, 10, 8, 9, 8]
 FIGURE_NAMES = ["km", "dB", "s", "pulses", "photons", "QBER %", "sifted", "leaked", "secret", "bit/s"]
 
 
-def _links_table(rows: Sequence[LinkRow]) -> Group:
-    table = _table("Fibre links: one block of decoy-state BB84 each", ["link"], FIGURE_NAMES)
+def _blocks(console: Console, title: str, rows: Sequence[LinkRow]) -> Table:
+    """A line a block; where the terminal is narrow, a line for the name and one for the figures."""
+    if console.width >= WIDE_COLUMNS:
+        table = _table(title, ["link"], FIGURE_NAMES)
+        for row in rows:
+            table.add_row(row.link, *_figures(row), style="red" if row.aborted else "")
+        return table
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=0, show_header=False)
+    table.add_row(_aligned(FIGURE_NAMES), style="dim")
     for row in rows:
-        table.add_row(row.link, *_figures(row), style="red" if row.aborted else "")
+        table.add_row(row.link, style="red" if row.aborted else "bold")
+        table.add_row(_aligned(_figures(row)))
+    return table
+
+
+def _aligned(cells: Sequence[str]) -> str:
+    return "".join(cell.rjust(width) for cell, width in zip(cells, FIGURE_COLUMNS, strict=True))
+
+
+def _links_table(console: Console, rows: Sequence[LinkRow]) -> Group:
     total = (
         f"{len(rows)} links, {sum(row.length_km for row in rows):,.0f} km: {sum(row.pulses for row in rows):.2e} pulses,"
         f" {sum(row.detected for row in rows):,} photons, {sum(row.sifted_bit for row in rows):,} sifted,"
         f" {sum(row.leaked_bit for row in rows):,} leaked, {sum(row.secret_bit for row in rows):,} secret bits"
     )
-    return Group(table, Text(f" {total}\n", style="bold"))
+    return Group(_blocks(console, "Fibre links: one block of decoy-state BB84 each", rows), Text(f" {total}\n", style="bold"))
 
 
-def _passes_table(rows: Sequence[PassRow]) -> Group:
-    table = _table("Satellite passes: closest range, smallest loss", ["pass"], FIGURE_NAMES)
-    beside = _table(
-        "Beside the experiment (sifted and QBER of signal states, as published)",
-        ["pass", "from"],
-        ["photons", "sifted", "QBER %", "secret bit"],
-    )
+def _passes_table(console: Console, rows: Sequence[PassRow]) -> Group:
+    table = _blocks(console, "Satellite passes: closest range, smallest loss", [item.row for item in rows])
+    beside = _table("Beside the experiment (sifted and QBER of signal states)", ["pass", "from"], ["photons", "sifted", "QBER %", "secret"])
     times = Text()
     for item in rows:
-        name = f"{item.satellite} - {item.station}"
-        table.add_row(name, *_figures(item.row))
+        name = item.row.link
         when = f"{item.start[:10]} {item.start[11:19]} to {item.end[11:19]} UTC, sun at {item.sun_elevation_deg:.0f}°"
         times.append(f" {name}: {when}, satellite up to {item.culmination_deg:.1f}°\n", style="dim")
         figures = [f"{item.row.detected:,}", f"{item.signal_sifted_bit:,}", f"{100 * item.signal_qber:.2f}", f"{item.row.secret_bit:,}"]
