@@ -51,16 +51,16 @@ def demo(
     json: Json = False,
 ) -> None:
     """Grow quantum keys over fibre and sky, manage them, and send a message that only its receiver can read."""
-    from tiandi.cli.render import show_report
-    from tiandi.scenario.demonstration import demonstrate
-    from tiandi.scenario.scenario import load_scenario
-
     if seed is not None and seed < 0:
         raise InputError("seed", seed, "must be 0 or greater")
-    loaded = load_scenario(scenario)
-    planned = loaded.file.run.eavesdropper
-    link = eavesdropper if eavesdropper is not None else (planned.link if planned else "none")
     with _progress() as notify:
+        from tiandi.cli.render import show_report
+        from tiandi.scenario.demonstration import demonstrate
+        from tiandi.scenario.scenario import load_scenario
+
+        loaded = load_scenario(scenario)
+        planned = loaded.file.run.eavesdropper
+        link = eavesdropper if eavesdropper is not None else (planned.link if planned else "none")
         report, pictures = demonstrate(
             loaded, seed=seed, text=message, eavesdropped_link=None if link == "none" else link, state=state, notify=notify
         )
@@ -138,5 +138,5 @@ def _progress() -> Iterator[Notify]:
         disable=not sys.stderr.isatty(),
     )
     with bar:
-        task = bar.add_task("reading the scenario", total=1)
+        task = bar.add_task("loading", total=1)
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
