@@ -19,7 +19,7 @@ from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.quantum.channel import FibreChannel
 from tiandi.quantum.link import QkdLink
 
-RING_SCENARIO = Path(__file__).parent / "data" / "ring.toml"
+RING_SCENARIO = Path(__file__).parents[1] / "src" / "tiandi" / "scenario" / "data" / "ring.toml"
 
 
 @pytest.fixture

@@ -36,12 +36,13 @@ def test_python_in_the_documents_runs_and_prints_what_they_say(name: str, code: 
     with contextlib.redirect_stdout(printed):
         exec(compile(code, name, "exec"), {})
     if output is not None:
-        # Digits of the leak and the key differ from run to run, because the shuffles of error correction are drawn afresh.
-        assert _shape(printed.getvalue()) == _shape(output)
+        assert _steady(printed.getvalue()) == _steady(output)
 
 
-def _shape(text: str) -> list[str]:
-    return [re.sub(r"\d", "9", line.rstrip()) for line in text.strip().splitlines()]
+def _steady(text: str) -> list[str]:
+    """Lines without the digits that differ from run to run: the sample and the shuffles of error correction are drawn afresh."""
+    lines = [line.rstrip() for line in text.strip().splitlines()]
+    return [re.sub(r"\d", "9", line) if re.search("secret bits|sifted|leaked|secret   ", line) else line for line in lines]
 
 
 def test_the_readme_shows_eight_lines() -> None:

@@ -16,6 +16,7 @@ TiandiError
 │   └── PeerAborted            the other end gave up first; .reason
 ├── KeysExhausted              .available_bit below .wanted_bit
 ├── KeyNotFound                a key identifier that this store cannot hand out
+├── RequestRefused             a request to a KME out of its limits, in the words of the standard
 ├── NotAuthorised              a caller who may not have what it asks for
 ├── NoRoute                    no path of links in service from .source to .target
 ├── RelayFailed                a key relay that stopped at .node
@@ -109,6 +110,10 @@ class KeysExhausted(TiandiError):
 
 class KeyNotFound(TiandiError):
     """A key identifier that this store does not hold, or has handed out already."""
+
+
+class RequestRefused(TiandiError):
+    """A request to a KME that is out of its limits; the text is the standard's where it has one."""
 
 
 class NotAuthorised(TiandiError):

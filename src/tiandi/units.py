@@ -24,11 +24,6 @@ def loss_from_transmittance(transmittance: Real) -> Real:
     return -10.0 * np.log10(transmittance)
 
 
-def metre_from_kilometre(length_km: Real) -> Real:
-    """Length [m]."""
-    return length_km * METRE_PER_KILOMETRE
-
-
 def byte_from_bit(length_bit: int) -> int:
     """Whole bytes that hold ``length_bit`` bits."""
     return -(-length_bit // BIT_PER_BYTE)

@@ -61,8 +61,3 @@ def test_key_from_the_published_counts_of_micius(efficiency: str) -> None:
     )
     expected = published["lim_hoeffding_from_counts"][efficiency]["hoeffding"]
     assert 2 * float(one_basis.length_bit) == pytest.approx(expected, abs=100)  # Theirs uses another epsilon of correctness.
-
-
-def test_the_published_key_implies_an_error_correction_of_about_one_and_a_half() -> None:
-    lengths = VECTORS["micius2017_consistency"]["lim_hoeffding_from_counts"]
-    assert lengths["1.5"]["hoeffding"] < VECTORS["micius2017_consistency"]["final_key"] < lengths["1.4"]["hoeffding"]

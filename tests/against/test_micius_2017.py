@@ -20,21 +20,20 @@ def block() -> LinkBlock:
     return downlink.link.distil(downlink.duration_s, generator=twin_generator(1, "test"))
 
 
-def test_sifted_key_within_15_percent(block: LinkBlock) -> None:
-    assert block.ledger.signal_sifted == pytest.approx(PUBLISHED["sifted"], rel=0.15)
-
-
-def test_detections_within_15_percent(block: LinkBlock) -> None:
-    assert block.ledger.detected == pytest.approx(PUBLISHED["detections"], rel=0.15)
+def test_sifted_key_and_detections_are_7_percent_above(block: LinkBlock) -> None:
+    """Within the 15 % that extinction and pointing leave open; the width is 4 standard deviations of the sample."""
+    assert block.ledger.signal_sifted / PUBLISHED["sifted"] == pytest.approx(1.069, abs=0.003)
+    assert block.ledger.detected / PUBLISHED["detections"] == pytest.approx(1.070, abs=0.003)
 
 
 def test_ratio_of_sifted_to_detected(block: LinkBlock) -> None:
     """0.4706 if every click were light; noise takes away a little, binomial spread is 0.00027."""
-    assert block.ledger.signal_sifted / block.ledger.detected == pytest.approx(PUBLISHED["ratio"], abs=0.0015)
+    # Published +- 0.00027, ours +- 0.00026.
+    assert block.ledger.signal_sifted / block.ledger.detected == pytest.approx(PUBLISHED["ratio"], abs=0.001)
 
 
-def test_qber_within_a_tenth_of_a_percent(block: LinkBlock) -> None:
-    assert block.ledger.signal_qber == pytest.approx(PUBLISHED["qber"], abs=0.001)
+def test_qber_within_six_hundredths_of_a_percent(block: LinkBlock) -> None:
+    assert block.ledger.signal_qber == pytest.approx(PUBLISHED["qber"], abs=0.0006)
 
 
 def test_duration_of_key(block: LinkBlock) -> None:
@@ -43,4 +42,5 @@ def test_duration_of_key(block: LinkBlock) -> None:
 
 def test_the_key_is_between_the_published_one_and_what_perfect_error_correction_gives(block: LinkBlock) -> None:
     perfect = PUBLISHED["lim_hoeffding_from_counts"]["1.0"]["hoeffding"]
-    assert PUBLISHED["final_key"] < block.secret_bit < 1.1 * perfect
+    assert PUBLISHED["final_key"] < block.secret_bit < 1.07 * perfect  # 7 % more was sifted.
+    assert block.secret_bit / PUBLISHED["final_key"] == pytest.approx(1.31, abs=0.02)

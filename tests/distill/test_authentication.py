@@ -4,8 +4,9 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
-from tiandi.distill.authentication import AuthenticationPool, PoolPosition, forgery_probability, one_time_tag, verify_one_time_tag
+from tiandi.distill.authentication import AuthenticationPool, PoolPosition
 from tiandi.errors import AuthenticationFailed, KeysExhausted, ProtocolViolation
+from tiandi.tags import forgery_probability, one_time_tag, verify_one_time_tag
 
 KEY = bytes(range(32))
 
@@ -13,11 +14,6 @@ KEY = bytes(range(32))
 def test_tag_of_one_message_is_poly1305_of_length_and_message() -> None:
     """RFC 8439, section 2.5.2, gives the tag of its own text; ours has the length in front, so the text is split to match."""
     assert one_time_tag(KEY, [b"abc"]) == Poly1305.generate_tag(KEY, b"\x03" + bytes(7) + b"abc")
-
-
-def test_rfc_8439_vector() -> None:
-    key = bytes.fromhex("85d6be7857556d337f4452fe42d506a80103808afb0db2fd4abff6af4149f51b")
-    assert Poly1305.generate_tag(key, b"Cryptographic Forum Research Group").hex() == "a8061dc1305136c6c22b8baf0c0127a9"
 
 
 @pytest.mark.parametrize("changed", [[b"ab", b"cd"], [b"abcd"], [b"abc", b""], [], [b"c", b"ab"]])

@@ -55,9 +55,10 @@ def test_errors_are_corrected(key_bit: int, frames: int, qber: float, seed: int)
     bob_bits = alice_bits ^ (generator.random(key_bit) < qber)
     plan = plan_for(key_bit, frames, max(qber, 0.002))
     corrected, _ = reconcile(plan, alice_bits, bob_bits)
-    # What is left after twelve passes of halves, if anything, is an even number of errors in a frame.
     assert corrected.size == key_bit
-    assert (plan.frames_of(corrected ^ alice_bits).sum(axis=1) % 2 == 0).all()
+    left = plan.frames_of(corrected ^ alice_bits).sum(axis=1)
+    assert set(left.tolist()) <= {0, 2}  # A pair that twelve passes of halves have hidden, one frame in thousands.
+    assert (left > 0).sum() <= 1
 
 
 @pytest.mark.parametrize(("qber", "efficiency"), [(0.01, 1.04), (0.02, 1.05), (0.05, 1.07)])

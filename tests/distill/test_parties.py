@@ -198,6 +198,54 @@ def test_aborted_blocks_cost_no_authentication_key() -> None:
     assert alice._pool.available_bit == bob._pool.available_bit == before
 
 
+@pytest.mark.parametrize("start", [64, 100, 256, 448])
+def test_a_changed_position_in_the_pool_costs_one_block_and_no_more(start: int) -> None:
+    """Somebody raises the position that Bob names: the block is lost, and the next honest one succeeds."""
+    sent, received = records()
+    shared = os.urandom(512)
+    pools = AuthenticationPool("link", shared), AuthenticationPool("link", shared)
+
+    def shift(number: int, data: bytes) -> bytes:
+        message = messages.decode(data)
+        if isinstance(message, messages.Announcement):
+            return messages.encode(msgspec.structs.replace(message, authentication_start=start))
+        return data
+
+    alice, bob = Alice(sent, SETTINGS, pools[0]), Bob(received, SETTINGS, pools[1])
+    run_with(alice, bob, shift)
+    require_no_key(alice, bob)
+    alice, bob = Alice(sent, SETTINGS, pools[0]), Bob(received, SETTINGS, pools[1])
+    run_in_process(alice, bob)
+    assert isinstance(bob.outcome, KeyBlock)
+    assert pools[0].available_bit == pools[1].available_bit
+
+
+def test_a_sample_changed_towards_one_end_ends_at_both() -> None:
+    def spoil(number: int, data: bytes) -> bytes:
+        message = messages.decode(data)
+        if isinstance(message, messages.Sifting):
+            inverted = bytes(byte ^ 0xFF for byte in message.sample_bits)
+            return messages.encode(msgspec.structs.replace(message, sample_bits=inverted))
+        return data
+
+    alice, bob = parties()
+    run_with(alice, bob, spoil)
+    assert isinstance(bob.outcome, QberTooHigh | ProtocolViolation)
+    assert isinstance(alice.outcome, DistillationAborted)
+
+
+def test_verification_is_answered_only_so_often() -> None:
+    alice, bob = parties()
+    asked = messages.encode(messages.VerificationRequest(0))
+    for number, data in enumerate([bob.start()]):
+        assert number == 0
+        sifting = alice.receive(data or b"")
+        alice.receive(bob.receive(sifting or b"") or b"")
+    for _ in range(5):
+        alice.receive(asked)
+    assert isinstance(alice.outcome, ProtocolViolation)
+
+
 def test_a_forged_announcement_costs_no_authentication_key() -> None:
     alice, _ = parties()
     before = alice._pool.available_bit

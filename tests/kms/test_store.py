@@ -176,7 +176,9 @@ def test_a_store_opens_again_where_it_was(tmp_path: Path) -> None:
 
 def test_another_master_key_opens_nothing(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
-    KeyStore(path, "kme-a", MASTER_KEY).add_block("kme-b", uuid4(), bytes(200), "first")
+    store = KeyStore(path, "kme-a", MASTER_KEY)
+    store.add_block("kme-b", uuid4(), bytes(200), "first")
+    store.close()
     with pytest.raises(StateError, match="altered or belongs to another master key"):
         KeyStore(path, "kme-a", bytes(32)).spend(("kme-b", 10))
 
@@ -197,6 +199,51 @@ def test_a_store_of_another_version_or_kme_is_refused(tmp_path: Path, change: st
     store.close()
     with pytest.raises(StateError, match="must be version 1 of kme-a"):
         KeyStore(path, "kme-a", MASTER_KEY)
+
+
+def test_a_second_process_on_the_same_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    KeyStore(path, "kme-a", MASTER_KEY).close()
+    first = KeyStore(path, "kme-a", MASTER_KEY)
+    first.add_block("kme-b", uuid4(), bytes(10), "first")
+    with pytest.raises(StateError, match="key store"):
+        KeyStore(path, "kme-a", MASTER_KEY)
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but long enough to be looked at" * 20, None])
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "store.sqlite" if content else tmp_path / "missing" / "store.sqlite"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(StateError, match="cannot be"):
+        KeyStore(path, "kme-a", MASTER_KEY)
+
+
+FULL_DISK = """
+import os, resource, sys
+from pathlib import Path
+from uuid import uuid4
+from tiandi.errors import StateError
+from tiandi.kms.store import KeyStore
+path = Path(sys.argv[1])
+store = KeyStore(path, "kme-a", bytes(32))
+store.add_block("kme-b", uuid4(), bytes(20_000), "first")
+before = store.account(), store.stock_bit("kme-b")
+used = max(item.stat().st_size for item in path.parent.iterdir())
+resource.setrlimit(resource.RLIMIT_FSIZE, (used + 4096, resource.RLIM_INFINITY))
+try:
+    store.add_block("kme-b", uuid4(), bytes(500_000), "first")
+except StateError as error:
+    print(error)
+assert (store.account(), store.stock_bit("kme-b")) == before
+store.close()
+"""
+
+
+def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path / "store.sqlite")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("key store = 'kme-a': cannot be written")
 
 
 def test_sixteen_threads_and_one_key_give_one_success(store: KeyStore) -> None:

@@ -38,7 +38,7 @@ def test_an_eavesdropper_is_noticed_by_both_ends(link: QkdLink) -> None:
     assert block.secret_bit == 0
     assert isinstance(block.alice, QberTooHigh)
     assert isinstance(block.bob, QberTooHigh)
-    assert block.ledger.qber == pytest.approx(0.255, abs=0.02)
+    assert block.ledger.qber == pytest.approx(0.255, abs=0.055)  # Five standard deviations of the sample.
     with pytest.raises(QberTooHigh):
         block.keys()
 

@@ -102,9 +102,9 @@ def test_a_link_is_known_by_its_ends() -> None:
 
 @pytest.mark.parametrize("name", ["nowhere", "", "missing.toml", "README.md", "/"])
 def test_an_unknown_scenario_is_refused(name: str) -> None:
-    with pytest.raises(ScenarioError, match="must be one of shanghai-vienna, or an existing TOML file"):
+    with pytest.raises(ScenarioError, match="must be one of ring, shanghai-vienna, or an existing TOML file"):
         load_scenario(name)
-    assert packaged_scenarios() == ["shanghai-vienna"]
+    assert packaged_scenarios() == ["ring", "shanghai-vienna"]
 
 
 BROKEN: list[tuple[str, str, str]] = [
@@ -119,7 +119,11 @@ BROKEN: list[tuple[str, str, str]] = [
     ("length_km = 25", "lenght_km = 25", r"unknown field `lenght_km`|missing required field `length_km`"),
     ('ends = ["East", "South"]', 'ends = ["East", "Souht"]', r"topology.fibres\[1\].ends = 'Souht': must be one of East"),
     ('ends = ["East", "South"]', 'ends = ["East", "East"]', "must be two different nodes"),
-    ('ends = ["East", "South"]', 'ends = ["North", "East"]', "topology.fibres = 'North - East': this name stands twice"),
+    ('ends = ["East", "South"]', 'ends = ["North", "East"]', "topology = 'North - East': two nodes may be joined by one link only"),
+    ('ends = ["East", "South"]', 'ends = ["East", "North"]', "topology = 'North - East': two nodes may be joined by one link only"),
+    ('name = "West"', 'name = "West - End"', "a name must not contain ' - '"),
+    ("misalignment = 0.01", "misalignment = 0.2", "equipment 'town' makes no key at any length"),
+    ('picture = "dot.png"', 'picture = "edited.toml"', "run.message.picture = 'edited.toml': must be a picture"),
     ('name = "South"', 'name = "North"', "topology.nodes = 'North': this name stands twice"),
     ('kind = "trusted node"', 'kind = "spy"', r"topology.nodes\[0\].kind = 'spy': Invalid enum value"),
     ("clock_hz = 40e6", "clock_hz = 0", "equipment.transmitters.town.clock_hz = 0"),
@@ -178,6 +182,8 @@ def test_a_window_without_a_pass_is_refused(sky: Edit) -> None:
         ("sun_elevation_limit_deg = -12.0", "sun_elevation_limit_deg = 5.0", "run.sky.sun_elevation_limit_deg = 5.0"),
         ("culmination_deg = 30.0", "culmination_deg = 95.0", "run.sky.culmination_deg = 95.0"),
         ("aperture_m = 0.5", "gate_ns = 2", "unknown field `gate_ns`"),
+        ("maximum_range_km = 1200.0", "maximum_range_km = 100.0", "maximum_range_km = 100.0: the satellite comes no closer than 6"),
+        ("latitude_deg = 40.3959", "latitude_deg = 940.3959", r"topology.nodes \(Xinglong\).latitude_deg = 940.3959"),
         ("zenith_extinction_db = 2.5", "zenith_extinction_db = -1", "topology.downlinks .*zenith_extinction_db = -1"),
         ('stations = ["Xinglong", "Graz"]', 'stations = ["Xinglong", "Vienna"]', "topology.hand_overs"),
     ],

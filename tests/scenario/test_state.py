@@ -66,6 +66,16 @@ def test_a_taken_folder_is_refused_and_left_alone(tmp_path: Path, marker: str | 
     assert (wanted / "something").read_text() == "mine"
 
 
+def test_odd_names_are_refused_or_followed(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="cannot be made there"), state_folder(tmp_path / "nul\0", "ring"):
+        pytest.fail("must not begin")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with state_folder(tmp_path / "link", "ring"):
+        pass
+    assert (tmp_path / "real" / MARKER).exists()
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     wanted = tmp_path / "state"
     wanted.write_text("mine")

@@ -9,7 +9,6 @@ import pytest
 
 from tests.conftest import KmeChain
 from tiandi.bits import exclusive_or
-from tiandi.distill.authentication import one_time_tag
 from tiandi.errors import InputError, MessageRejected, RemoteRefused
 from tiandi.kms.client import KeyClient
 from tiandi.service.messaging import (
@@ -21,6 +20,7 @@ from tiandi.service.messaging import (
     keys_for_file,
     keys_for_text,
 )
+from tiandi.tags import one_time_tag
 
 TEXT = "天地 - a text of more than one block, long enough for a few keys of pad."
 
@@ -75,10 +75,10 @@ def test_a_changed_text_is_rejected(pair: tuple[Correspondent, Correspondent]) -
 
 def test_swapped_blocks_of_a_file_are_rejected(pair: tuple[Correspondent, Correspondent]) -> None:
     alice, bob = pair
-    wire = alice.seal_file("bob", bytes(3000))
+    wire = alice.seal_file("bob", bytes(3072))
     sealed = msgspec.msgpack.decode(wire, type=SealedFile)
     with pytest.raises(MessageRejected, match="tag of a block"):
-        bob.open(change(wire, SealedFile, blocks=sealed.blocks[::-1], key_ids=sealed.key_ids[::-1]), "alice")
+        bob.open(change(wire, SealedFile, blocks=sealed.blocks[::-1]), "alice")
 
 
 def test_a_cut_file_is_rejected(pair: tuple[Correspondent, Correspondent]) -> None:
@@ -87,6 +87,25 @@ def test_a_cut_file_is_rejected(pair: tuple[Correspondent, Correspondent]) -> No
     sealed = msgspec.msgpack.decode(wire, type=SealedFile)
     with pytest.raises(MessageRejected):
         bob.open(change(wire, SealedFile, blocks=sealed.blocks[:-1], key_ids=sealed.key_ids[:-1]), "alice")
+
+
+def test_an_empty_file_naming_a_key_costs_no_key(pair: tuple[Correspondent, Correspondent]) -> None:
+    alice, bob = pair
+    wire = alice.seal_text("bob", TEXT)
+    key_ids = msgspec.msgpack.decode(wire, type=SealedText).key_ids
+    with pytest.raises(MessageRejected, match="another number of keys"):
+        bob.open(msgspec.msgpack.encode(SealedFile("alice", "bob", key_ids[:1], [])), "alice")
+    assert bob.open(wire, "alice") == TEXT
+
+
+def test_keys_out_of_order_or_twice_cost_no_key(pair: tuple[Correspondent, Correspondent]) -> None:
+    alice, bob = pair
+    wire = alice.seal_text("bob", TEXT)
+    key_ids = msgspec.msgpack.decode(wire, type=SealedText).key_ids
+    for changed in (key_ids[::-1], [key_ids[0], *key_ids[:-1]]):
+        with pytest.raises(MessageRejected, match="in order"):
+            bob.open(change(wire, SealedText, key_ids=changed), "alice")
+    assert bob.open(wire, "alice") == TEXT
 
 
 def test_a_known_text_does_not_help_to_forge_another(pair: tuple[Correspondent, Correspondent]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -11,21 +12,30 @@ EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
 def main() -> None:
     """Run `tiandi`: errors become one line on standard error and an exit status."""
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), _interrupt)
+        from cyclopts import CycloptsError
+
         from tiandi.cli.main import app
         from tiandi.errors import InputError, TiandiError
 
         try:
-            app()
+            app(exit_on_error=False, print_error=False)
+            sys.stdout.flush()
+        except CycloptsError as error:
+            _fail(" ".join(str(error).split()), EXIT_BAD_INPUT)
         except InputError as error:
             _fail(str(error), EXIT_BAD_INPUT)
         except TiandiError as error:
             _fail(str(error), EXIT_FAILED)
-        except BrokenPipeError:
-            sys.exit(EXIT_FAILED)
+        except OSError as error:
+            # Nobody reads, or the disk is full: what is left in the buffer must not fail again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _fail(f"cannot write: {error.strerror or error}", EXIT_FAILED)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing was kept", EXIT_INTERRUPTED)
+        _fail("interrupted", EXIT_INTERRUPTED)
 
 
 def _interrupt(signal_number: int, frame: object) -> NoReturn:

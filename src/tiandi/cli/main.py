@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 
 import tiandi
 from tiandi.errors import InputError, NoPassError
@@ -37,12 +37,22 @@ ScenarioName = Annotated[str, Parameter(name="--scenario", help="Name of a packa
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object instead of tables.")]
 
 
+def _whole_number(_: object, tokens: Sequence[Token]) -> int:
+    """A whole number as it is written; 1.5 is none."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise InputError("seed", tokens[0].value, "must be a whole number") from None
+
+
 @app.command
 def demo(
     *,
     scenario: ScenarioName = DEFAULT_SCENARIO,
     message: Annotated[str | None, Parameter(help="Text to send; default: the scenario's.")] = None,
-    seed: Annotated[int | None, Parameter(help="Makes the twins (light, detectors) repeat; keys never do.")] = None,
+    seed: Annotated[
+        int | None, Parameter(converter=_whole_number, help="Makes the twins (light, detectors) repeat; keys never do.")
+    ] = None,
     eavesdropper: Annotated[
         str | None,
         Parameter(help="Link on which somebody listens in a second round, such as \"Jinan - Tai'an\", or none; default: the scenario's."),
@@ -105,7 +115,7 @@ def passes(
     if not rows:
         raise NoPassError("--from, --to", f"{format_utc(first)} to {format_utc(last)}", "no usable pass lies in it; widen it")
     if json:
-        _print_json(rows)
+        _print_json({"passes": rows})
         return
     show_passes(_console(), loaded.title, rows)
 

@@ -27,7 +27,7 @@ WIDE_COLUMNS = 118
 
 def show_report(console: Console, report: Report, pictures: Pictures) -> None:
     """Everything a person wants to read of a demonstration."""
-    console.print(f"\n[bold]{report.title}[/bold]\n")
+    console.print(Text(f"\n{report.title}\n", style="bold"))
     console.print(_links_table(console, report.links))
     if report.passes:
         console.print(_passes_table(console, report.passes))
@@ -44,14 +44,15 @@ def show_report(console: Console, report: Report, pictures: Pictures) -> None:
 
 def show_passes(console: Console, title: str, rows: Sequence[dict[str, object]]) -> None:
     """One line a pass."""
-    table = _table(title, ["satellite", "station", "rises (UTC)", "highest", "sets"], ["for s", "max. elevation", "closest km", "sun"])
+    table = _table(title, ["satellite", "station", "rises (UTC)", "highest", "sets"], ["s", "up to", "km", "sun"])
+    table.padding = (0, 1, 0, 0)
     for row in rows:
         table.add_row(
             str(row["satellite"]),
             str(row["station"]),
-            str(row["start"]),
-            str(row["culmination"])[11:],
-            str(row["end"])[11:],
+            str(row["start"])[:-1].replace("T", " "),
+            str(row["culmination"])[11:-1],
+            str(row["end"])[11:-1],
             f"{row['duration_s']:.0f}",
             f"{row['culmination_deg']:.1f}°",
             f"{row['closest_km']:.1f}",
@@ -61,7 +62,7 @@ def show_passes(console: Console, title: str, rows: Sequence[dict[str, object]])
 
 
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1), header_style="dim")
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, padding=(0, 1), header_style="dim")
     for name in texts:
         table.add_column(name)
     for name in numbers:
@@ -136,7 +137,8 @@ def _passes_table(console: Console, rows: Sequence[PassRow]) -> Group:
                 f"{100 * float(str(item.published['qber'])):.2f}",
                 f"{item.published['secret_bit']:,}",
             )
-            beside.add_row("", "[dim]this run over published[/dim]", *_ratios(item), style="dim")
+            if item.published["same_pass"]:
+                beside.add_row("", "this run over published", *_ratios(item), style="dim")
     return Group(table, times, beside)
 
 
@@ -153,8 +155,7 @@ def _route_text(title: str, hops: Sequence[Hop]) -> Text:
     for number, hop in enumerate(hops):
         if number == 0:
             text.append(hop.sender, style="not bold")
-        over_the_sky = "XOR" in hop.means
-        text.append(" ⇢ " if over_the_sky else " → ", style="bold cyan" if over_the_sky else "dim")
+        text.append(" ⇢ " if hop.by_satellite else " → ", style="bold cyan" if hop.by_satellite else "dim")
         text.append(hop.receiver, style="not bold")
     text.append("\n→ one-time pad, decrypted and encrypted again at each trusted node   ", style="not bold dim")
     text.append("⇢ one-time pad under key that the satellite's XOR made both stations share\n", style="not bold dim")
@@ -211,9 +212,10 @@ def _rgb(pixel: NDArray[np.uint8]) -> str:
 def _eavesdropper_panel(found: EavesdropperReport) -> Panel:
     lines = [
         Text(f"Somebody intercepts and resends every pulse between {found.link.replace(' - ', ' and ')}."),
-        Text(f"The error rate rises to {100 * found.qber:.1f} % (limit {100 * found.qber_limit:.0f} %); secret bits: {found.secret_bit}."),
+        Text(f"The error rate rises to {100 * found.qber:.1f} %, mean of both bases (limit {100 * found.qber_limit:.0f} % in either)."),
         *(Text(f"  {end} notices: {what}") for end, what in found.noticed.items()),
-        Text(f"Both ends destroy the block; alarm raised ({found.alarm_severity}, {found.alarm_time}); the link is out of service."),
+        Text(f"Both ends destroy the block: {found.secret_bit} secret bits. Alarm: {found.alarm_severity}, {found.alarm_time}."),
+        Text("The link is out of service until an operator has looked."),
     ]
     if found.refusal is not None:
         lines.append(Text(f"The message is refused: {found.refusal}."))

@@ -8,12 +8,15 @@ import numpy as np
 
 from tiandi.bits import BitArray, pack
 from tiandi.distill import messages
-from tiandi.distill.authentication import TAG_KEY_BYTE, AuthenticationPool, PoolPosition, one_time_tag, verify_one_time_tag
+from tiandi.distill.authentication import AuthenticationPool, PoolPosition
 from tiandi.distill.cascade import CascadeAnswerer, CascadePlan
 from tiandi.distill.party import HASH_BIT, VERIFICATION_ATTEMPTS, Party, Settings, State
 from tiandi.distill.records import BASIS_NAMES, TransmitterRecord
 from tiandi.errors import ProtocolViolation, TooFewDetections
 from tiandi.random import secret_bits, secret_bytes
+from tiandi.tags import TAG_KEY_BYTE, one_time_tag, verify_one_time_tag
+
+NODE_BYTE = 8
 
 
 class Alice(Party):
@@ -31,6 +34,8 @@ class Alice(Party):
         assert record is not None
         self._tag_position = PoolPosition(message.authentication_segment, message.authentication_start)
         self._pool.require(self._tag_position, 2 * TAG_KEY_BYTE)
+        if len(message.gaps) > record.slots.nbytes:
+            raise ProtocolViolation("more detections are announced than pulses were sent")
         gaps = _integers(message.gaps, "<u4")
         slots = np.cumsum(gaps, dtype=np.int64)
         rows = np.searchsorted(record.slots, slots)
@@ -81,6 +86,8 @@ class Alice(Party):
         return self._tell(self._current_answerer().top(message.pass_number))
 
     def _on_node_query(self, message: messages.NodeQuery) -> messages.Message:
+        if len(message.nodes) > self._keys[self._answering_basis].size * NODE_BYTE:
+            raise ProtocolViolation("more parities are asked for than the key has bits")
         return self._tell(self._current_answerer().answer(_integers(message.nodes, "<i8")))
 
     def _tell(self, parities: BitArray) -> messages.Message:
@@ -98,7 +105,10 @@ class Alice(Party):
     def _on_verification_request(self, message: messages.VerificationRequest) -> messages.Message:
         if message.basis not in range(len(BASIS_NAMES)):
             raise ProtocolViolation("there is no such basis")
-        self.ledger.verification_leaked_bit[BASIS_NAMES[message.basis]] += HASH_BIT
+        name = BASIS_NAMES[message.basis]
+        self.ledger.verification_leaked_bit[name] += HASH_BIT
+        if self.ledger.verification_leaked_bit[name] > VERIFICATION_ATTEMPTS * HASH_BIT:
+            raise ProtocolViolation("verification is asked for too often")
         hash_key = secret_bytes(32)
         return messages.Verification(hash_key, one_time_tag(hash_key, [pack(self._keys[message.basis])]))
 
@@ -117,8 +127,10 @@ class Alice(Party):
         return messages.Amplification(self._block_id, seeds)
 
     def _on_confirmation(self, message: messages.Confirmation) -> messages.Message:
-        bob_key, alice_key = self._take_tag_keys()
-        verify_one_time_tag(bob_key, self._transcript, message.tag)
+        # The announcement that named this key was not authentic. Bob's tag under it is; only then is anything spent.
+        assert self._tag_position is not None
+        verify_one_time_tag(self._pool.peek(self._tag_position, TAG_KEY_BYTE), self._transcript, message.tag)
+        _, alice_key = self._take_tag_keys()
         tag = one_time_tag(alice_key, self._transcript)
         self._finish(self._block_id, self._final_lengths)
         return messages.Confirmation(tag)

@@ -1,53 +1,12 @@
-"""Messages that only the two ends can have written: one-time Wegman-Carter tags and the pool of key that pays for them.
-
-The tag is Poly1305 under a key that is used once and never again, which makes it an information-theoretic Wegman-Carter code: a
-forger who has seen one message and its tag succeeds with probability at most 8 ceil(L/16) / 2^106 for messages of up to L bytes
-(Bernstein 2005, doi:10.1007/11502760_3, theorem 3.3), whatever computer she has.
-"""
+"""The pool of key that pays for the tags of a link."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.poly1305 import Poly1305
-
-from tiandi.errors import AuthenticationFailed, KeysExhausted, ProtocolViolation
+from tiandi.errors import KeysExhausted, ProtocolViolation
 from tiandi.units import BIT_PER_BYTE
-
-TAG_KEY_BYTE = 32
-TAG_BYTE = 16
-
-
-def one_time_tag(key: bytes, messages: Iterable[bytes]) -> bytes:
-    """Tag of a sequence of messages, each with its length in front, under a key of 32 bytes that is never used again."""
-    return _absorbed(key, messages).finalize()
-
-
-def verify_one_time_tag(key: bytes, messages: Iterable[bytes], tag: bytes) -> None:
-    """Raise AuthenticationFailed unless ``tag`` is the tag of ``messages``; compares in constant time."""
-    if len(key) != TAG_KEY_BYTE:
-        raise AuthenticationFailed(f"a tag needs a key of {TAG_KEY_BYTE} bytes")
-    try:
-        _absorbed(key, messages).verify(tag)
-    except InvalidSignature:
-        raise AuthenticationFailed("a tag does not match what was received") from None
-
-
-def _absorbed(key: bytes, messages: Iterable[bytes]) -> Poly1305:
-    mac = Poly1305(key)
-    for message in messages:
-        mac.update(struct.pack("<Q", len(message)))
-        mac.update(message)
-    return mac
-
-
-def forgery_probability(length_byte: int) -> float:
-    """Bound on forging one tag, or on two different texts of ``length_byte`` bytes having one hash under a random key."""
-    return 8.0 * -(-length_byte // 16) / 2.0**106
 
 
 @dataclass(frozen=True)
@@ -91,14 +50,29 @@ class AuthenticationPool:
         if key is None or position.start < self._spent_byte[position.segment] or position.start + length_byte > len(key):
             raise ProtocolViolation("the authentication key named is spent or unknown")
 
-    def take(self, position: PoolPosition, length_byte: int) -> bytes:
-        """Spend ``length_byte`` bytes at ``position`` and whatever lies before it in its segment. Raises like `require`."""
+    def peek(self, position: PoolPosition, length_byte: int) -> bytes:
+        """The bytes at ``position``, to check a tag by which the peer proves that it means this position. Raises like `require`."""
         self.require(position, length_byte)
+        return bytes(self._segments[position.segment][position.start : position.start + length_byte])
+
+    def take(self, position: PoolPosition, length_byte: int) -> bytes:
+        """Spend ``length_byte`` bytes at ``position`` and all key older than that. Raises like `require`."""
+        taken = self.peek(position, length_byte)
+        for segment in list(self._segments):
+            if segment == position.segment:
+                break
+            self._drop(segment)
         key, end = self._segments[position.segment], position.start + length_byte
-        taken = bytes(key[position.start : end])
         key[:end] = bytes(end)
         self._spent_byte[position.segment] = end
+        if end == len(key):
+            self._drop(position.segment)
         return taken
+
+    def _drop(self, segment: UUID) -> None:
+        key = self._segments.pop(segment)
+        key[:] = bytes(len(key))
+        del self._spent_byte[segment]
 
     def replenish(self, block_id: UUID, key: bytes) -> None:
         """Add the segment of a block behind what is left."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from tiandi.bits import BitArray, pack
 from tiandi.distill import messages
-from tiandi.distill.authentication import TAG_KEY_BYTE, AuthenticationPool, one_time_tag, verify_one_time_tag
+from tiandi.distill.authentication import AuthenticationPool
 from tiandi.distill.cascade import FRAME_BIT, SEED_BYTE, CascadeCorrector, CascadePlan, block_levels, repair_levels, unpack_parities
 from tiandi.distill.party import HASH_BIT, INTENSITIES, VERIFICATION_ATTEMPTS, Party, Settings, State
 from tiandi.distill.records import BASIS_NAMES, ReceiverRecord
@@ -19,6 +19,7 @@ from tiandi.errors import (
     VerificationFailed,
 )
 from tiandi.random import secret_bytes
+from tiandi.tags import TAG_KEY_BYTE, one_time_tag, verify_one_time_tag
 
 LONGEST_GAP = 2**32 - 1
 

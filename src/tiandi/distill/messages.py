@@ -107,7 +107,7 @@ class Abort(Message, frozen=True):
     reason: Annotated[str, msgspec.Meta(max_length=200)]
 
 
-Any = (
+AnyMessage = (
     Announcement
     | Sifting
     | Estimate
@@ -125,7 +125,7 @@ Any = (
 )
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Any)
+_decoder = msgspec.msgpack.Decoder(AnyMessage)
 
 
 def encode(message: Message) -> bytes:
@@ -133,7 +133,7 @@ def encode(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
-def decode(data: bytes) -> Any:
+def decode(data: bytes) -> AnyMessage:
     """The message in ``data``. Raises ProtocolViolation when it is none."""
     try:
         return _decoder.decode(data)

@@ -13,11 +13,12 @@ import numpy as np
 from tiandi.bits import BitArray, unpack
 from tiandi.distill import messages
 from tiandi.distill.amplification import toeplitz_hash, toeplitz_seed_bit
-from tiandi.distill.authentication import TAG_KEY_BYTE, AuthenticationPool, PoolPosition, forgery_probability
+from tiandi.distill.authentication import AuthenticationPool, PoolPosition
 from tiandi.distill.ledger import BasisCounts, Ledger
 from tiandi.distill.messages import Message
 from tiandi.distill.records import BASIS_NAMES, KeyBlock
 from tiandi.errors import DistillationAborted, NoSecretKey, PeerAborted, ProtocolViolation, QberTooHigh
+from tiandi.tags import TAG_KEY_BYTE, forgery_probability
 from tiandi.units import BIT_PER_BYTE, byte_from_bit
 
 INTENSITIES = 3
@@ -91,12 +92,13 @@ class Party:
         self._keys: list[BitArray] = []
         self._intensities: list[BitArray] = []
         self._secret = b""
+        self._peer_told = False
         self._tag_position: PoolPosition | None = None
 
     def receive(self, data: bytes) -> bytes | None:
         """The answer to a message, or None when there is nothing left to say."""
         if self.outcome is not None:
-            return None
+            return self._repeat_abort(data)
         try:
             return self._answer(data)
         except DistillationAborted as error:
@@ -134,7 +136,20 @@ class Party:
         """Destroy the block. The last message tells the peer, unless it was the peer who gave up."""
         self._destroy()
         self.state, self.outcome = State.ABORTED, error
+        self._peer_told = not isinstance(error, QberTooHigh)
         return None if isinstance(error, PeerAborted) else messages.encode(messages.Abort(str(error)[:200]))
+
+    def _repeat_abort(self, data: bytes) -> bytes | None:
+        """A peer that goes on although this end has given up is told so, once."""
+        if self._peer_told or not isinstance(self.outcome, DistillationAborted):
+            return None
+        self._peer_told = True
+        try:
+            if isinstance(messages.decode(data), messages.Abort):
+                return None
+        except ProtocolViolation:
+            pass
+        return messages.encode(messages.Abort(str(self.outcome)[:200]))
 
     def _destroy(self) -> None:
         """Overwrite and forget everything from which the key could be told."""

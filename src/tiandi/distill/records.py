@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tiandi.bits import BitArray
 from tiandi.units import BIT_PER_BYTE
 
-X_BASIS, Z_BASIS = 0, 1
 BASIS_NAMES = ("X", "Z")
+"""Basis 0 and basis 1."""
 
 
 class _Record:

@@ -13,7 +13,7 @@ from litestar.enums import MediaType
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 
-from tiandi.errors import AuthenticationFailed, InputError, KeyNotFound, KeysExhausted, NotAuthorised, RelayFailed, StateError, TiandiError
+from tiandi.errors import AuthenticationFailed, InputError, KeyNotFound, NotAuthorised, RequestRefused, StateError, TiandiError
 from tiandi.kms import etsi014
 from tiandi.kms.entity import HAND_OVER_PATH, RELAY_PATH, KeyManagementEntity
 from tiandi.kms.relay import HandOver, RelayRequest
@@ -25,14 +25,14 @@ NEIGHBOUR_BODY_LIMIT_BYTE = 16 * 1024 * 1024
 
 Format = TypeVar("Format")
 
+# Everything else - too few keys, a relay that stopped, a fault - is 503: nothing was delivered, try again.
 _STATUS_CODES: list[tuple[type[TiandiError], int]] = [
     (NotAuthorised, 401),
     (KeyNotFound, 400),
     (AuthenticationFailed, 400),
-    (InputError, 400),
-    (KeysExhausted, 503),
-    (RelayFailed, 503),
     (StateError, 503),
+    (InputError, 400),
+    (RequestRefused, 400),
 ]
 
 
@@ -117,8 +117,6 @@ def _refuse(_: Request[Any, Any, Any], error: TiandiError) -> Response[bytes]:
     status = next((code for kind, code in _STATUS_CODES if isinstance(error, kind)), 503)
     if isinstance(error, KeyNotFound):
         return _json(etsi014.Error(etsi014.KEYS_NOT_FOUND), status)
-    if isinstance(error, InputError) and error.limit in (etsi014.SIZE_NOT_MULTIPLE_OF_8, etsi014.EXTENSION_NOT_SUPPORTED):
-        return _json(etsi014.Error(error.limit), status)
     return _json(etsi014.Error(str(error)), status)
 
 

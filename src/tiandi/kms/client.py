@@ -13,7 +13,10 @@ import msgspec
 
 from tiandi.errors import KmeUnreachable, RemoteRefused
 from tiandi.kms import etsi014
+from tiandi.kms.etsi014 import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST, Key
 from tiandi.kms.pki import Credentials
+
+__all__ = ["KEY_SIZE_BIT", "MAX_KEY_PER_REQUEST", "Key", "KeyClient"]
 
 TIMEOUT_S = 30.0
 
@@ -37,12 +40,12 @@ class KeyClient:
         """Get status."""
         return self._ask("GET", slave_sae, "status", None, etsi014.Status)
 
-    def get_keys(self, slave_sae: str, *, number: int = 1, size_bit: int = etsi014.KEY_SIZE_BIT) -> list[etsi014.Key]:
+    def get_keys(self, slave_sae: str, *, number: int = 1, size_bit: int = KEY_SIZE_BIT) -> list[Key]:
         """Get key, as master. Never asks twice: a lost answer loses its keys, as single delivery demands."""
         request = etsi014.KeyRequest(number=number, size=size_bit)
         return self._ask("POST", slave_sae, "enc_keys", request, etsi014.KeyContainer).keys
 
-    def get_keys_with_ids(self, master_sae: str, key_ids: Sequence[UUID]) -> list[etsi014.Key]:
+    def get_keys_with_ids(self, master_sae: str, key_ids: Sequence[UUID]) -> list[Key]:
         """Get key with key IDs, as slave."""
         request = etsi014.KeyIDs([etsi014.KeyID(key_id) for key_id in key_ids])
         return self._ask("POST", master_sae, "dec_keys", request, etsi014.KeyContainer).keys

@@ -91,10 +91,9 @@ class KeyManagementEntity:
         )
 
     def get_keys(self, caller: str, slave: str, request: etsi014.KeyRequest) -> list[SupplyKey]:
-        """Get key: the caller is master. Raises InputError on a request out of limits, KeysExhausted when there are too few."""
+        """Get key: the caller is master. Raises RequestRefused out of its limits, KeysExhausted when there are too few."""
         self._require_pair(caller, slave)
-        if refusal := request.refusal():
-            raise InputError("Key request", request.number if "number" in refusal else request.size, refusal)
+        request.require()
         return self.store.deliver_to_master(caller, slave, request.number, request.size)
 
     def get_keys_with_ids(self, caller: str, master: str, key_ids: list[UUID]) -> list[SupplyKey]:

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import msgspec
 
+from tiandi.errors import RequestRefused
+
 KEY_SIZE_BIT = 256
 """The one size of key that this KME supplies."""
 MAX_KEY_COUNT = 100_000
@@ -42,19 +44,18 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
     extension_mandatory: list[dict[str, Any]] | None = None
     extension_optional: list[dict[str, Any]] | None = None
 
-    def refusal(self) -> str | None:
-        """Why this request cannot be met, whoever asks, or None."""
+    def require(self) -> None:
+        """Raise RequestRefused, in the standard's words where it has any, when this cannot be met, whoever asks."""
         if self.size % 8:
-            return SIZE_NOT_MULTIPLE_OF_8
+            raise RequestRefused(SIZE_NOT_MULTIPLE_OF_8)
         if self.size != KEY_SIZE_BIT:
-            return f"size = {self.size}: must be {KEY_SIZE_BIT} bit"
+            raise RequestRefused(f"size = {self.size}: must be {KEY_SIZE_BIT} bit")
         if not 1 <= self.number <= MAX_KEY_PER_REQUEST:
-            return f"number = {self.number}: must lie in [1, {MAX_KEY_PER_REQUEST}]"
+            raise RequestRefused(f"number = {self.number}: must lie in [1, {MAX_KEY_PER_REQUEST}]")
         if self.extension_mandatory:
-            return EXTENSION_NOT_SUPPORTED
+            raise RequestRefused(EXTENSION_NOT_SUPPORTED)
         if self.additional_slave_SAE_IDs is not None:
-            return "additional_slave_SAE_IDs: this KME supplies one slave a key (max_SAE_ID_count = 0)"
-        return None
+            raise RequestRefused("additional_slave_SAE_IDs: this KME supplies one slave a key (max_SAE_ID_count = 0)")
 
 
 class KeyID(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,10 +13,10 @@ from uuid import UUID
 import msgspec
 
 from tiandi.bits import exclusive_or
-from tiandi.distill.authentication import TAG_KEY_BYTE, one_time_tag, verify_one_time_tag
 from tiandi.errors import InputError
 from tiandi.kms.etsi014 import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST
 from tiandi.kms.store import KeyStore, Segment
+from tiandi.tags import TAG_KEY_BYTE, one_time_tag, verify_one_time_tag
 from tiandi.units import byte_from_bit
 
 

@@ -74,9 +74,19 @@ class KeyStore:
         self.kme = kme
         self._envelope = Envelope(master_key, kme)
         self._lock = threading.RLock()
-        self._database = apsw.Connection(str(path))
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "busy_timeout = 5000"):
-            self._database.execute(f"PRAGMA {pragma}")
+        try:
+            self._database = apsw.Connection(str(path))
+            # Exclusive: a second process on the same store would spend the same key.
+            for pragma in (
+                "busy_timeout = 1000",
+                "locking_mode = EXCLUSIVE",
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "secure_delete = ON",
+            ):
+                self._database.execute(f"PRAGMA {pragma}")
+        except apsw.Error as error:
+            raise StateError("key store", str(path), f"cannot be opened: {error}") from None
         with self._transaction():
             if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'store'"):
                 self._database.execute(_SCHEMA)
@@ -90,8 +100,12 @@ class KeyStore:
     def close(self) -> None:
         """Close the file; what was deleted is truncated from the write-ahead log as well."""
         with self._lock:
-            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._database.close()
+            try:
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except apsw.Error:
+                pass  # A full disk; the next opening truncates.
+            finally:
+                self._database.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -111,7 +125,10 @@ class KeyStore:
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
-            return list(self._database.execute(query, values))
+            try:
+                return list(self._database.execute(query, values))
+            except apsw.Error as error:
+                raise StateError("key store", self.kme, f"cannot be read: {error}") from None
 
     def _enter(self, stock: str, entry: str, bit: int) -> None:
         self._database.execute(

@@ -18,7 +18,7 @@ from tiandi.constants import (
     JULIAN_DATE_J2000,
     SECONDS_PER_DAY,
 )
-from tiandi.errors import ElementsError
+from tiandi.errors import ElementsError, InputError
 from tiandi.units import METRE_PER_KILOMETRE
 
 Positions = NDArray[np.float64]
@@ -65,12 +65,17 @@ class Elements:
 
 @dataclass(frozen=True)
 class Station:
-    """A place on the ground, WGS 84."""
+    """A place on the ground, WGS 84. Raises InputError on coordinates that no place has."""
 
     name: str
     latitude_deg: float
     longitude_deg: float
     altitude_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field_name, limit in (("latitude_deg", 90.0), ("longitude_deg", 180.0), ("altitude_m", 9000.0)):
+            if not abs(getattr(self, field_name)) <= limit:
+                raise InputError(field_name, getattr(self, field_name), f"must lie in [-{limit:g}, {limit:g}]")
 
     def position_km(self) -> NDArray[np.float64]:
         """Earth-fixed position [km], shape (3,)."""

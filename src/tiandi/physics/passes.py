@@ -67,7 +67,7 @@ def find_passes(elements: Elements, station: Station, *, start: datetime, end: d
         raise InputError("to", end.isoformat(), f"must be later than from = {start.isoformat()}")
     elements.require_age(start)
     elements.require_age(end)
-    margin_s = 1200.0
+    margin_s = 1200.0  # Half a pass of a satellite in low orbit, and more: a pass under way at the edge is found whole.
     origin = start - timedelta(seconds=margin_s)
     offsets_s = np.arange(0.0, (end - start).total_seconds() + 2 * margin_s, SEARCH_STEP_S)
     above = np.concatenate([[False], _look(elements, station, origin, offsets_s).elevation_deg > visibility.elevation_cutoff_deg, [False]])

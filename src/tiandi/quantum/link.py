@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiandi.distill.alice import Alice
-from tiandi.distill.authentication import TAG_KEY_BYTE, AuthenticationPool
+from tiandi.distill.authentication import AuthenticationPool
 from tiandi.distill.bob import Bob
 from tiandi.distill.exchange import run_in_process
 from tiandi.distill.ledger import BasisCounts, Ledger
@@ -28,6 +28,7 @@ from tiandi.protocols.decoy_bb84 import (
 from tiandi.protocols.finite_key import binary_entropy, proven_key
 from tiandi.quantum.channel import Channel, ChannelSteps
 from tiandi.random import secret_bytes, twin_generator
+from tiandi.tags import TAG_KEY_BYTE
 from tiandi.units import loss_from_transmittance
 
 Eavesdropper = Literal["none", "intercept-resend"]
@@ -62,6 +63,7 @@ class LinkBlock:
     """
 
     link: str
+    ends: tuple[str, str]
     duration_s: float
     length_km: float
     loss_db: float
@@ -178,6 +180,7 @@ class QkdLink:
             raise RuntimeError(f"distillation on {self.name} stopped in state {alice.state.value} / {bob.state.value}")
         return LinkBlock(
             link=self.name,
+            ends=(self.alice, self.bob),
             duration_s=float(steps.duration_s.sum()),
             length_km=self.channel.length_km,
             loss_db=float(loss_from_transmittance(steps.transmittance.max() * self.receiver.optics_efficiency)),

@@ -61,7 +61,7 @@ def demonstrate(
     """Run ``scenario`` once and, with ``eavesdropped_link``, once more while somebody intercepts and resends there.
 
     ``seed`` makes the twins repeat. ``state`` keeps stores, certificates and pictures in a new folder. Raises InputError on bad
-    input before anything is done, NoRoute or RelayFailed when the network cannot carry the first message.
+    input, before light is sent, and NoRoute or RelayFailed when the links made too little key for the first message.
     """
     text = scenario.file.run.message.text if text is None else text
     require_text(text)
@@ -171,12 +171,8 @@ def _exchange(network: RunningNetwork, scenario: Scenario, text: str) -> Exchang
 
 def _hops(network: RunningNetwork, scenario: Scenario, route: list[str]) -> list[Hop]:
     by_satellite = {entry.name: entry.satellite for entry in scenario.file.topology.hand_overs}
-    hops = []
-    for here, there in pairwise(route):
-        link = network.link_between(here, there)
-        means = f"one-time pad under the key that {by_satellite[link]} made both share (XOR)" if link in by_satellite else "one-time pad"
-        hops.append(Hop(network.node(here), network.node(there), link, means))
-    return hops
+    links = [(here, there, network.link_between(here, there)) for here, there in pairwise(route)]
+    return [Hop(here, there, link, by_satellite.get(link)) for here, there, link in links]
 
 
 def _eavesdropped_round(network: RunningNetwork, scenario: Scenario, block: LinkBlock, text: str) -> EavesdropperReport:
@@ -195,7 +191,7 @@ def _eavesdropped_round(network: RunningNetwork, scenario: Scenario, block: Link
         attack="intercept-resend of every pulse",
         qber=block.ledger.qber,
         qber_limit=scenario.file.run.qber_limit,
-        noticed=dict(zip(block.link.split(" - "), (str(block.alice), str(block.bob)), strict=True)),
+        noticed=dict(zip(block.ends, (str(block.alice), str(block.bob)), strict=True)),
         secret_bit=block.secret_bit,
         alarm_severity=alarm.severity,
         alarm_time=format_utc(alarm.time),

@@ -10,13 +10,12 @@ from uuid import UUID
 
 from tiandi.clock import Clock
 from tiandi.control.routing import LinkState, find_route
-from tiandi.distill.authentication import TAG_KEY_BYTE
 from tiandi.distill.records import KeyBlock
-from tiandi.errors import DistillationAborted, NoSecretKey, ScenarioError
+from tiandi.errors import DistillationAborted, NoRoute, NoSecretKey, ScenarioError
 from tiandi.kms.client import KeyClient
 from tiandi.kms.entity import Directory, KeyManagementEntity
 from tiandi.kms.envelope import create_master_key
-from tiandi.kms.etsi014 import KEY_SIZE_BIT
+from tiandi.kms.etsi014 import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST
 from tiandi.kms.pki import CertificateAuthority, Credentials
 from tiandi.kms.server import KmeHost, listen
 from tiandi.kms.store import Half, KeyStore
@@ -24,6 +23,7 @@ from tiandi.management.alarms import Alarm, FaultManager
 from tiandi.quantum.link import LinkBlock
 from tiandi.scenario import schema
 from tiandi.scenario.scenario import Scenario
+from tiandi.tags import TAG_KEY_BYTE
 from tiandi.units import BIT_PER_BYTE
 
 
@@ -102,10 +102,6 @@ class RunningNetwork:
         """The KME of a node."""
         return self._host.entities[kme_identity(node)]
 
-    def address(self, node: str) -> str:
-        """Where a node's KME serves."""
-        return self._host.directory.kme_addresses[kme_identity(node)]
-
     def key_client(self, sae: str) -> KeyClient:
         """A client as the SAE itself would make one: the address of its KME and its own certificate."""
         kme = self._host.directory.home(sae)
@@ -151,24 +147,33 @@ class RunningNetwork:
         return states
 
     def relay_keys(self, master: str, slave: str, number: int) -> tuple[list[str], list[UUID]]:
-        """Make ``number`` keys ready for a pair of SAEs; returns the KMEs on the way and the key identifiers.
+        """Make ``number`` keys ready for a pair of SAEs; returns the nodes on the way and the key identifiers.
 
         Raises NoRoute when no chain of links in service has enough key, RelayFailed when the relay stops on the way.
         """
         homes = [self._host.directory.home(sae) for sae in (master, slave)]
-        wanted_bit = number * KEY_SIZE_BIT + TAG_KEY_BYTE * BIT_PER_BYTE
-        route = find_route(self.link_states(), homes[0], homes[1], wanted_bit=wanted_bit)
-        self._host.directory.routes.add(tuple(route))
-        key_ids = self._host.call(self._host.entities[homes[0]].relay_keys(master, slave, number=number, route=route))
-        return route, key_ids
+        portions = [min(MAX_KEY_PER_REQUEST, number - start) for start in range(0, number, MAX_KEY_PER_REQUEST)]
+        wanted_bit = number * KEY_SIZE_BIT + len(portions) * TAG_KEY_BYTE * BIT_PER_BYTE
+        try:
+            route = find_route(self.link_states(), homes[0], homes[1], wanted_bit=wanted_bit)
+        except NoRoute as error:
+            raise NoRoute(self._node_of[homes[0]], self._node_of[homes[1]], error.why) from None
+        approved = tuple(route)
+        self._host.directory.routes.add(approved)
+        try:
+            key_ids = [
+                key_id
+                for portion in portions
+                for key_id in self._host.call(self._host.entities[homes[0]].relay_keys(master, slave, number=portion, route=route))
+            ]
+        finally:
+            self._host.directory.routes.discard(approved)
+        return [self._node_of[kme] for kme in route], key_ids
 
     def link_between(self, here: str, there: str) -> str:
-        """The name of the link that joins two KMEs on a route."""
-        return next(name for name, ends in self._links.items() if set(ends) == {here, there})
-
-    def node(self, kme: str) -> str:
-        """The node of a KME."""
-        return self._node_of[kme]
+        """The name of the link that joins two nodes on a route."""
+        ends = {kme_identity(here), kme_identity(there)}
+        return next(name for name, kmes in self._links.items() if set(kmes) == ends)
 
     def accounts(self) -> dict[str, dict[str, dict[str, int]]]:
         """The ledger of every KME, by node."""

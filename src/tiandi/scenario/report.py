@@ -79,12 +79,12 @@ class PassRow:
 
 @dataclass(frozen=True)
 class Hop:
-    """One step of a route: how key crossed it."""
+    """One step of a route: one-time pad under link key, which ``by_satellite``, if any, made both ends share by its XOR."""
 
     sender: str
     receiver: str
     link: str
-    means: str
+    by_satellite: str | None
 
 
 @dataclass(frozen=True)

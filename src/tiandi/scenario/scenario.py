@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property, partial
@@ -13,17 +12,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from PIL import Image
 
 from tiandi.clock import format_utc, parse_utc
-from tiandi.errors import InputError, NoPassError, ScenarioError
-from tiandi.kms.pki import require_identity
+from tiandi.errors import NoPassError, ScenarioError
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.physics.orbit import Elements, Station
 from tiandi.physics.passes import SatellitePass, Visibility, find_passes
 from tiandi.quantum.channel import DownlinkChannel, FibreChannel
 from tiandi.quantum.link import QkdLink, SecuritySettings
 from tiandi.scenario import schema
-from tiandi.service.messaging import require_text
+from tiandi.scenario.checks import check_names, known, named, within
+from tiandi.service.messaging import require_file, require_text
 
 FILE_LIMIT_BYTE = 10_000_000
 USEFUL_SECRET_BIT = 2048
@@ -73,8 +73,8 @@ def _read(path: Path) -> Scenario:
         file = msgspec.convert(raw, schema.ScenarioFile)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
-        field = where.strip("`.[]") or "scenario"
-        raise ScenarioError(field, _value_at(raw, field), what) from None
+        field = where.strip("`.[]")
+        raise ScenarioError(field or "scenario", _value_at(raw, field) if field else str(path), what) from None
     return Scenario(file, path.parent)
 
 
@@ -96,64 +96,32 @@ class Scenario:
         self.name, self.title = file.name, file.title
         if file.format != schema.FORMAT_VERSION:
             raise ScenarioError("format", file.format, f"must be {schema.FORMAT_VERSION}")
-        self._check_names()
+        check_names(file)
         options = file.run
-        _within("run.block_sifted_bit", options.block_sifted_bit, 10_000, 100_000_000)
-        _within("run.maximum_block_s", options.maximum_block_s, 1.0, 86_400.0)
-        _within("run.port_base", options.port_base, 0, 65_535 - len(file.topology.nodes))
-        _named("run.message", lambda: require_text(options.message.text, "text"))
-        self.security = _named(
+        within("run.block_sifted_bit", options.block_sifted_bit, 10_000, 100_000_000)
+        within("run.maximum_block_s", options.maximum_block_s, 1.0, 86_400.0)
+        within("run.port_base", options.port_base, 0, 65_535 - len(file.topology.nodes))
+        named("run.message", lambda: require_text(options.message.text, "text"))
+        self.security = named(
             "run",
             lambda: SecuritySettings(options.epsilon_secrecy, options.epsilon_correctness, options.qber_limit),
         )
         self.picture_path = folder / options.message.picture
         if not self.picture_path.is_file():
             raise ScenarioError("run.message.picture", options.message.picture, "must be a file beside the scenario")
+        named("run.message", partial(require_file, self.picture_path.stat().st_size, "picture"))
+        try:
+            with Image.open(self.picture_path) as picture:
+                picture.verify()
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ScenarioError("run.message.picture", options.message.picture, f"must be a picture: {error}") from None
         self._links = {entry.name: self._fibre_link(number, entry) for number, entry in enumerate(file.topology.fibres)}
-
-    def _check_names(self) -> None:
-        topology, run = self.file.topology, self.file.run
-        nodes = _unique("topology.nodes", (entry.name for entry in topology.nodes))
-        _unique("topology.fibres", (entry.name for entry in topology.fibres))
-        satellites = _unique("topology.satellites", (entry.name for entry in topology.satellites))
-        saes = _unique("topology.applications", (entry.sae for entry in topology.applications))
-        for number, fibre in enumerate(topology.fibres):
-            for end in fibre.ends:
-                _known(f"topology.fibres[{number}].ends", end, nodes)
-            if fibre.ends[0] == fibre.ends[1]:
-                raise ScenarioError(f"topology.fibres[{number}].ends", fibre.ends, "must be two different nodes")
-            _known(f"topology.fibres[{number}].equipment", fibre.equipment, self.file.equipment.fibre_links)
-        for number, satellite in enumerate(topology.satellites):
-            _known(f"topology.satellites[{number}].name", satellite.name, nodes)
-        for number, downlink in enumerate(topology.downlinks):
-            _known(f"topology.downlinks[{number}].satellite", downlink.satellite, satellites)
-            _known(f"topology.downlinks[{number}].station", downlink.station, nodes)
-            _known(f"topology.downlinks[{number}].transmitter", downlink.transmitter, self.file.equipment.transmitters)
-            _known(f"topology.downlinks[{number}].receiver", downlink.receiver, self.file.equipment.receivers)
-        downlinks = {downlink.name for downlink in topology.downlinks}
-        for number, hand_over in enumerate(topology.hand_overs):
-            for station in hand_over.stations:
-                _known(f"topology.hand_overs[{number}].stations", f"{hand_over.satellite} - {station}", downlinks)
-        for number, application in enumerate(topology.applications):
-            _named(f"topology.applications[{number}]", partial(require_identity, application.sae, "sae"))
-            _known(f"topology.applications[{number}].node", application.node, nodes)
-        for name, sheet in self.file.equipment.fibre_links.items():
-            _known(f"equipment.fibre_links.{name}.transmitter", sheet.transmitter, self.file.equipment.transmitters)
-            _known(f"equipment.fibre_links.{name}.receiver", sheet.receiver, self.file.equipment.receivers)
-        _known("run.message.sender", run.message.sender, saes)
-        _known("run.message.recipient", run.message.recipient, saes)
-        if run.message.sender == run.message.recipient:
-            raise ScenarioError("run.message.recipient", run.message.recipient, "must be another than the sender")
-        if topology.downlinks and run.sky is None:
-            raise ScenarioError("run.sky", None, "must say when to look for passes, since there are downlinks")
-        if run.eavesdropper is not None:
-            self.require_fibre_link(run.eavesdropper.link, "run.eavesdropper.link")
 
     # Links.
 
     def require_fibre_link(self, name: str, field: str) -> None:
         """Raise ScenarioError, with the names nearest to it, unless ``name`` is a fibre link."""
-        _known(field, name, [entry.name for entry in self.file.topology.fibres])
+        known(field, name, [entry.name for entry in self.file.topology.fibres])
 
     def link(self, name: str) -> QkdLink:
         """The fibre link called ``name`` ("Jinan - Tai'an"). Raises ScenarioError when there is none."""
@@ -166,7 +134,7 @@ class Scenario:
 
     def _fibre_link(self, number: int, entry: schema.FibreEntry, length_km: float | None = None) -> QkdLink:
         sheet = self.file.equipment.fibre_links[entry.equipment]
-        channel = _named(
+        channel = named(
             f"topology.fibres[{number}]",
             lambda: FibreChannel(entry.length_km if length_km is None else length_km, sheet.attenuation_db_per_km, sheet.insertion_loss_db),
         )
@@ -188,10 +156,11 @@ class Scenario:
         duration_s = self._block_duration_s(link)
         if link.forecast(duration_s).secret_bit < USEFUL_SECRET_BIT:
             limit_km = self._longest_useful_km(number, entry)
+            why = f"the limit of equipment '{entry.equipment}' is {limit_km:.0f} km"
+            if limit_km < 1.0:
+                why = f"equipment '{entry.equipment}' makes no key at any length; look at its figures"
             raise ScenarioError(
-                f"topology.fibres[{number}].length_km ({entry.name})",
-                entry.length_km,
-                f"no key can cross this link: the limit of equipment '{entry.equipment}' is {limit_km:.0f} km",
+                f"topology.fibres[{number}].length_km ({entry.name})", entry.length_km, f"no key can cross this link: {why}"
             )
         return PlannedLink(link, duration_s)
 
@@ -232,7 +201,7 @@ class Scenario:
         self._sky()
         stations = [downlink.station for downlink in self.file.topology.downlinks]
         if station is not None:
-            _known("station", station, stations)
+            known("station", station, stations)
         found = [
             satellite_pass
             for downlink in self.file.topology.downlinks
@@ -259,8 +228,8 @@ class Scenario:
         sky = self._sky()
         satellite = next(item for item in self.file.topology.satellites if item.name == entry.satellite)
         # The data sheets count the background of a dark sky.
-        _within("run.sky.sun_elevation_limit_deg", sky.sun_elevation_limit_deg, -90.0, 0.0)
-        visibility = _named("run.sky", lambda: Visibility(sky.elevation_cutoff_deg, sky.culmination_deg, sky.sun_elevation_limit_deg))
+        within("run.sky.sun_elevation_limit_deg", sky.sun_elevation_limit_deg, -90.0, 0.0)
+        visibility = named("run.sky", lambda: Visibility(sky.elevation_cutoff_deg, sky.culmination_deg, sky.sun_elevation_limit_deg))
         elements = Elements(satellite.name, satellite.line1, satellite.line2)
         return find_passes(elements, self._station(entry.station), start=start, end=end, visibility=visibility)
 
@@ -268,48 +237,25 @@ class Scenario:
         node = next(item for item in self.file.topology.nodes if item.name == name)
         if node.latitude_deg is None or node.longitude_deg is None:
             raise ScenarioError("topology.nodes", name, "a ground station needs latitude_deg and longitude_deg")
-        return Station(name, node.latitude_deg, node.longitude_deg, node.altitude_m)
+        latitude_deg, longitude_deg = node.latitude_deg, node.longitude_deg
+        return named(f"topology.nodes ({name})", lambda: Station(name, latitude_deg, longitude_deg, node.altitude_m))
 
     def _downlink(self, entry: schema.DownlinkEntry, satellite_pass: SatellitePass) -> PlannedLink:
         transmitter, receiver = self._transmitter(entry.transmitter), self._receiver(entry.receiver)
-        channel = _named(
+        channel = named(
             f"topology.downlinks ({entry.name})",
             lambda: DownlinkChannel(satellite_pass, transmitter, receiver, entry.zenith_extinction_db, entry.maximum_range_km),
         )
+        if not channel.steps().duration_s.size:
+            raise ScenarioError(
+                f"topology.downlinks ({entry.name}).maximum_range_km",
+                entry.maximum_range_km,
+                f"the satellite comes no closer than {satellite_pass.closest_km:.0f} km",
+            )
         link = QkdLink(entry.satellite, entry.station, transmitter=transmitter, receiver=receiver, channel=channel, security=self.security)
         return PlannedLink(link, satellite_pass.duration_s, satellite_pass, entry.published)
 
 
 def _from_sheet(made: type[Made], sheet: schema.TransmitterSheet | schema.ReceiverSheet, where: str) -> Made:
     """The equipment of a data sheet: every field of ``made`` that the sheet has."""
-    return _named(where, lambda: made(**{item.name: getattr(sheet, item.name) for item in fields(made)}))  # type: ignore[arg-type]
-
-
-def _named(where: str, make: Callable[[], Made]) -> Made:
-    """What ``make`` makes; an InputError on the way is told with the place in the file."""
-    try:
-        return make()
-    except InputError as error:
-        raise ScenarioError(f"{where}.{error.field}", error.value, error.limit) from None
-
-
-def _within(field: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ScenarioError(field, value, f"must lie in [{low:g}, {high:g}]")
-
-
-def _unique(field: str, names: Iterable[str]) -> list[str]:
-    names = list(names)
-    for name in names:
-        if names.count(name) > 1:
-            raise ScenarioError(field, name, "this name stands twice")
-        if not name.strip():
-            raise ScenarioError(field, name, "a name must not be empty")
-    return names
-
-
-def _known(field: str, name: str, among: Iterable[str]) -> None:
-    names = sorted(among)
-    if name not in names:
-        shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
-        raise ScenarioError(field, name, f"must be one of {shown}" if names else "there is none to choose from")
+    return named(where, lambda: made(**{item.name: getattr(sheet, item.name) for item in fields(made)}))  # type: ignore[arg-type]

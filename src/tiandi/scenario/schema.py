@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -49,15 +49,16 @@ class SatelliteEntry(Entry, frozen=True, kw_only=True):
 
 
 class PublishedPass(Entry, frozen=True, kw_only=True):
-    """What an experiment reported of a pass over a station; ``label`` says how well it is known here."""
+    """What an experiment reported of this pass over a station, or of another; ``label`` says how well it is known here."""
 
     what: str
-    sifted_bit: int
-    qber: float
-    secret_bit: int
+    same_pass: bool
+    sifted_bit: Annotated[int, msgspec.Meta(ge=1)]
+    qber: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+    secret_bit: Annotated[int, msgspec.Meta(ge=1)]
     label: str
     source: str
-    detected: int | None = None
+    detected: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class DownlinkEntry(Entry, frozen=True, kw_only=True):

@@ -28,28 +28,30 @@ def state_folder(wanted: Path | None, scenario: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="tiandi-") as folder:
             yield Path(folder)
         return
-    _require_free(wanted)
     try:
+        wanted = wanted.resolve()
+        _require_free(wanted)
+        made = [parent for parent in wanted.parents if not parent.exists()]
         wanted.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{wanted.name}-partial-", dir=wanted.parent))
-    except OSError as error:
-        raise StateError("state", str(wanted), f"cannot be made there: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise StateError("state", str(wanted), f"cannot be made there: {error}") from None
     try:
         yield partial
         (partial / MARKER).write_text(json.dumps({"version": STATE_VERSION, "scenario": scenario}) + "\n", encoding="utf-8")
-        if wanted.exists():
-            wanted.rmdir()
         os.replace(partial, wanted)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        for parent in made:
+            parent.rmdir()
         raise
 
 
 def _require_free(wanted: Path) -> None:
     if not wanted.exists():
         return
-    if not wanted.is_dir():
-        raise StateError("state", str(wanted), "must be a folder")
+    if not wanted.is_dir() or wanted == Path.cwd():
+        raise StateError("state", str(wanted), "must be a folder, and not the one you stand in")
     marker = wanted / MARKER
     if marker.exists():
         try:

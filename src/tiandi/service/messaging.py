@@ -1,16 +1,19 @@
 """Messages between two SAEs under quantum keys.
 
-Text: one-time pad and a one-time Wegman-Carter tag, secret and authentic against any computer. Pictures and other files: AES-256-GCM
-with a fresh key for every block, secret against any computer that needs 2^128 steps to break AES-256, a quantum one by Grover's search.
+Text: one-time pad and a one-time Wegman-Carter tag, secret against any computer. Pictures and other files: AES-256-GCM with a fresh key
+for every block, secret against any computer that needs 2^128 steps to break AES-256, a quantum one by Grover's search.
 
 Whoever guesses a text knows the pad it was sent under, and identifiers of keys travel in the clear. So that such a pad can never serve
-as the key of a forged tag or file, each key has two halves: one for pads, one for tags; and files are encrypted under a key derived for
-files only.
+as the key of a forged tag or file, each key has two halves: one for pads, one for tags; files are encrypted under a key derived from both
+halves, for files only; and the keys of a message stand in the order of their identifiers. A text is therefore authentic against any
+computer that has not broken the AES-256 of a file which it kept from arriving; a file forged under the keys of a known text has 128
+unknown bits of key against it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from uuid import UUID
 
 import msgspec
@@ -20,10 +23,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tiandi.bits import exclusive_or
-from tiandi.distill.authentication import TAG_KEY_BYTE, one_time_tag, verify_one_time_tag
 from tiandi.errors import AuthenticationFailed, InputError, MessageRejected, RemoteRefused
-from tiandi.kms.client import KeyClient
-from tiandi.kms.etsi014 import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST, Key
+from tiandi.kms.client import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST, Key, KeyClient
+from tiandi.tags import TAG_KEY_BYTE, one_time_tag, verify_one_time_tag
 from tiandi.units import BIT_PER_BYTE
 
 HALF_BYTE = KEY_SIZE_BIT // BIT_PER_BYTE // 2
@@ -75,6 +77,12 @@ def require_text(text: str, field: str = "message") -> None:
         raise InputError(field, f"{length_byte} bytes", f"must be 1 to {TEXT_LIMIT_BYTE} bytes of UTF-8")
 
 
+def require_file(length_byte: int, field: str = "file") -> None:
+    """Raise InputError unless a file of this length can be sent in one message."""
+    if not 1 <= length_byte <= FILE_LIMIT_BYTE:
+        raise InputError(field, f"{length_byte} bytes", f"must be 1 to {FILE_LIMIT_BYTE} bytes")
+
+
 class Correspondent:
     """One SAE with its key client: seals messages to others, opens theirs."""
 
@@ -85,16 +93,15 @@ class Correspondent:
     def seal_text(self, recipient: str, text: str) -> bytes:
         """Fetch keys and encrypt ``text``. Raises InputError when it is too long, RemoteRefused when the KME has no keys."""
         require_text(text)
-        keys = self._client.get_keys(recipient, number=keys_for_text(text))
+        keys = self._fetch(recipient, keys_for_text(text))
         plain = text.encode()
         sealed = SealedText(self.sae_id, recipient, [item.key_ID for item in keys], exclusive_or(plain, _pad(keys, len(plain))), b"")
         return msgspec.msgpack.encode(msgspec.structs.replace(sealed, tag=one_time_tag(_tag_key(keys), _said(sealed))))
 
     def seal_file(self, recipient: str, data: bytes) -> bytes:
         """Fetch keys and encrypt ``data`` block by block. Raises like `seal_text`."""
-        if not 1 <= len(data) <= FILE_LIMIT_BYTE:
-            raise InputError("file", f"{len(data)} bytes", f"must be 1 to {FILE_LIMIT_BYTE} bytes")
-        keys = self._client.get_keys(recipient, number=keys_for_file(data))
+        require_file(len(data))
+        keys = self._fetch(recipient, keys_for_file(data))
         blocks = [
             _block_cipher(item).encrypt(
                 _nonce(number), data[number * FILE_BLOCK_BYTE : (number + 1) * FILE_BLOCK_BYTE], _context(keys, number)
@@ -102,6 +109,9 @@ class Correspondent:
             for number, item in enumerate(keys)
         ]
         return msgspec.msgpack.encode(SealedFile(self.sae_id, recipient, [item.key_ID for item in keys], blocks))
+
+    def _fetch(self, recipient: str, number: int) -> list[Key]:
+        return sorted(self._client.get_keys(recipient, number=number), key=lambda item: item.key_ID)
 
     def open(self, wire: bytes, sender: str) -> str | bytes:
         """The text or file that ``sender`` sent over the wire. Raises MessageRejected when it was changed, is not between these two,
@@ -113,8 +123,10 @@ class Correspondent:
             raise MessageRejected(f"not a sealed message: {error}") from None
         if (sealed.master, sealed.slave) != (sender, self.sae_id):
             raise MessageRejected(f"not a message from {sender} to {self.sae_id}")
-        if len(sealed.key_ids) != _keys_of(sealed):
+        if not sealed.key_ids or len(sealed.key_ids) != _keys_of(sealed):
             raise MessageRejected("the message names another number of keys than its length takes")
+        if any(first >= second for first, second in pairwise(sealed.key_ids)):
+            raise MessageRejected("the message does not name its keys in order")
         try:
             keys = self._client.get_keys_with_ids(sealed.master, sealed.key_ids)
         except RemoteRefused as error:
@@ -125,7 +137,7 @@ class Correspondent:
 def _keys_of(sealed: Sealed) -> int:
     """Keys that a message of this length takes."""
     if isinstance(sealed, SealedFile):
-        return max(1, len(sealed.blocks))
+        return len(sealed.blocks)
     return max(FEWEST_TEXT_KEYS, -(-len(sealed.ciphertext) // HALF_BYTE))
 
 
