@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from tiandi.kms.entity import Directory
 from tiandi.kms.envelope import create_master_key
@@ -18,6 +19,11 @@ from tiandi.kms.store import KeyStore
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.quantum.channel import FibreChannel
 from tiandi.quantum.link import QkdLink
+
+# Hypothesis looks for new examples at a developer's desk; in continuous integration a verdict must repeat.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("repeatable")
 
 RING_SCENARIO = Path(__file__).parents[1] / "src" / "tiandi" / "scenario" / "data" / "ring.toml"
 

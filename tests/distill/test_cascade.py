@@ -61,6 +61,14 @@ def test_errors_are_corrected(key_bit: int, frames: int, qber: float, seed: int)
     assert (left > 0).sum() <= 1
 
 
+@pytest.mark.parametrize("frame_bit", [2, 3, 25, 33, 1000, 33_000, 40_000, 49_152, 62_500, 65_536])
+def test_the_last_passes_part_two_errors_nearly_every_other_time(frame_bit: int) -> None:
+    size = 1 << block_levels(0.02, frame_bit)[-1]
+    blocks = np.bincount(np.arange(frame_bit) // size)
+    apart = 1 - (blocks * (blocks - 1)).sum() / (frame_bit * (frame_bit - 1))
+    assert apart > 0.44
+
+
 @pytest.mark.parametrize(("qber", "efficiency"), [(0.01, 1.04), (0.02, 1.05), (0.05, 1.07)])
 def test_leak_is_close_to_the_shannon_limit(qber: float, efficiency: float) -> None:
     """16 frames of 65,536 bits. Mao et al. 2021 (arXiv:2101.12565) report 1.038."""
