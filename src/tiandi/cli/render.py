@@ -114,11 +114,11 @@ def _links_table(console: Console, rows: Sequence[LinkRow]) -> Group:
         f" {sum(row.detected for row in rows):,} photons, {sum(row.sifted_bit for row in rows):,} sifted,"
         f" {sum(row.leaked_bit for row in rows):,} leaked, {sum(row.secret_bit for row in rows):,} secret bits"
     )
-    return Group(_blocks(console, "Fibre links: one block of decoy-state BB84 each", rows), Text(f" {total}\n", style="bold"))
+    return Group(_blocks(console, "Fibre links: one block of decoy-state BB84 each (dB: loss without detectors)", rows), Text(f" {total}\n", style="bold"))
 
 
 def _passes_table(console: Console, rows: Sequence[PassRow]) -> Group:
-    table = _blocks(console, "Satellite passes: closest range, smallest loss", [item.row for item in rows])
+    table = _blocks(console, "Satellite passes: closest range, smallest loss, seconds within reach", [item.row for item in rows])
     beside = _table("Beside the experiment (sifted and QBER of signal states)", ["pass", "from"], ["photons", "sifted", "QBER %", "secret"])
     times = Text()
     for item in rows:
