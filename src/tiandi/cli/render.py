@@ -114,7 +114,8 @@ def _links_table(console: Console, rows: Sequence[LinkRow]) -> Group:
         f" {sum(row.detected for row in rows):,} photons, {sum(row.sifted_bit for row in rows):,} sifted,"
         f" {sum(row.leaked_bit for row in rows):,} leaked, {sum(row.secret_bit for row in rows):,} secret bits"
     )
-    return Group(_blocks(console, "Fibre links: one block of decoy-state BB84 each (dB: loss without detectors)", rows), Text(f" {total}\n", style="bold"))
+    table = _blocks(console, "Fibre links: one block of decoy-state BB84 each (dB: loss without detectors)", rows)
+    return Group(table, Text(f" {total}\n", style="bold"))
 
 
 def _passes_table(console: Console, rows: Sequence[PassRow]) -> Group:
