@@ -1,5 +1,8 @@
 import json
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,26 @@ def test_whatever_stops_the_work_leaves_nothing(tmp_path: Path, error: type[Base
     with pytest.raises(error):
         work()
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tiandi.scenario.state import state_folder
+with state_folder(Path(sys.argv[1]), "ring") as folder:
+    (folder / "master.key").write_text("secret")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    wanted = tmp_path / "state"
+    assert subprocess.run([sys.executable, "-c", KILLED, str(wanted)], check=False).returncode == -signal.SIGKILL
+    assert not wanted.exists()
+    assert len(list(tmp_path.rglob("master.key"))) == 1
+    with state_folder(wanted, "ring"), state_folder(tmp_path / "other", "ring"):
+        assert len(list(tmp_path.glob(".state-partial-*"))) == 1
+    assert list(tmp_path.rglob("master.key")) == []
 
 
 def test_an_empty_folder_may_be_taken(tmp_path: Path) -> None:

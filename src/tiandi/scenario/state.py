@@ -21,7 +21,8 @@ def state_folder(wanted: Path | None, scenario: str) -> Iterator[Path]:
     """A folder to work in, readable by its owner only.
 
     Without ``wanted`` it is gone afterwards. With ``wanted`` it is made beside it under a temporary name and takes its place only
-    when everything went well, so that an error, Ctrl-C or a crash never leave half a state there. Raises StateError when ``wanted``
+    when everything went well, so that an error, Ctrl-C or a crash never leave half a state there; what a killed run left beside it
+    is removed by the next one. Raises StateError when ``wanted``
     is taken: another version's, a finished run's, or somebody else's folder.
     """
     if wanted is None:
@@ -33,7 +34,8 @@ def state_folder(wanted: Path | None, scenario: str) -> Iterator[Path]:
         _require_free(wanted)
         made = [parent for parent in wanted.parents if not parent.exists()]
         wanted.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{wanted.name}-partial-", dir=wanted.parent))
+        _sweep(wanted)
+        partial = Path(tempfile.mkdtemp(prefix=f".{wanted.name}-partial-{os.getpid()}-", dir=wanted.parent))
     except (OSError, ValueError) as error:
         raise StateError("state", str(wanted), f"cannot be made there: {error}") from None
     try:
@@ -45,6 +47,24 @@ def state_folder(wanted: Path | None, scenario: str) -> Iterator[Path]:
         for parent in made:
             parent.rmdir()
         raise
+
+
+def _sweep(wanted: Path) -> None:
+    """Remove what runs for the same place left behind when they were killed: it holds keys, and nobody will finish it."""
+    for left in wanted.parent.glob(f".{wanted.name}-partial-*"):
+        owner = left.name.removeprefix(f".{wanted.name}-partial-").partition("-")[0]
+        if owner.isdigit() and not _alive(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _require_free(wanted: Path) -> None:
