@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import RING_SCENARIO
 from tests.scenario.test_scenario import Edit, edited
-from tiandi.errors import InputError, NoRoute, ScenarioError, StateError
+from tiandi.errors import InputError, ScenarioError, StateError
 from tiandi.scenario.demonstration import demonstrate
 from tiandi.scenario.scenario import load_scenario
 
@@ -101,10 +101,11 @@ def test_a_port_in_use_is_named_and_leaves_nothing(ring: Edit, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
-def test_a_message_longer_than_the_key_is_refused(ring: Edit) -> None:
+def test_a_message_that_no_hop_can_carry_is_refused_before_light_is_sent(ring: Edit, tmp_path: Path) -> None:
     short = ring(("block_sifted_bit = 300_000", "block_sifted_bit = 160_000"))
-    with pytest.raises(NoRoute, match=r"from North to East: North - East holds \d+ bit of key, 33536 bit are wanted"):
-        demonstrate(short, text="x" * 2048, seed=1)
+    with pytest.raises(InputError, match=r"message = '2048 bytes': is more than this network is expected to carry: North - East holds"):
+        demonstrate(short, text="x" * 2048, state=tmp_path / "out" / "state")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_longest_message_crosses_in_portions(ring: Edit) -> None:

@@ -15,10 +15,12 @@ from pathlib import Path
 import msgspec
 
 from tiandi.clock import SimulatedClock, format_utc
-from tiandi.errors import NoRoute, RelayFailed
+from tiandi.control.routing import LinkState, find_route
+from tiandi.errors import InputError, NoRoute, RelayFailed
 from tiandi.quantum.link import Eavesdropper, LinkBlock
 from tiandi.random import twin_generator
-from tiandi.scenario.network import RunningNetwork
+from tiandi.scenario.checks import LINK_JOINT
+from tiandi.scenario.network import RunningNetwork, relay_bit
 from tiandi.scenario.report import EavesdropperReport, Hop, LinkRow, PassRow, PictureReport, Report, TextReport
 from tiandi.scenario.scenario import PlannedLink, Scenario
 from tiandi.scenario.state import state_folder
@@ -27,6 +29,8 @@ from tiandi.service.messaging import Correspondent, SealedFile, SealedText, keys
 Notify = Callable[[str, int, int], None]
 """Told of progress: what is being done, steps done, steps in all."""
 
+FORECAST_MARGIN = 1.2
+"""Blocks come out within some per cent of their forecast; only what is clearly too much is refused beforehand."""
 FIRST_ROUND, SECOND_ROUND = "first round", "eavesdropped round"
 
 
@@ -71,6 +75,7 @@ def demonstrate(
     with state_folder(state, scenario.name) as folder:
         with _timed(elapsed_s, "plan"):
             planned = scenario.fibre_links() + scenario.downlinks()
+            _require_enough_key(scenario, planned, text)
         with _timed(elapsed_s, "start"):
             notify("starting key management entities", 0, 1)
             clock = SimulatedClock(scenario.window[0] if scenario.file.run.sky else datetime.now(UTC))
@@ -111,6 +116,23 @@ def demonstrate(
         if state is not None:
             _write_results(folder, report, first.pictures)
     return report, first.pictures
+
+
+def _require_enough_key(scenario: Scenario, planned: list[PlannedLink], text: str) -> None:
+    """Raise InputError when no way through the network is expected to have the key that ``text`` and the picture take."""
+    forecast = {item.link.name: item.link.forecast(item.duration_s).secret_bit * FORECAST_MARGIN for item in planned}
+    # Each end of a link sends under half of a block; a satellite hands over its halves, of which each station sends under half.
+    states = [LinkState(fibre.name, fibre.ends, int(forecast[fibre.name] / 2)) for fibre in scenario.file.topology.fibres]
+    for hand_over in scenario.file.topology.hand_overs:
+        least = min(forecast[f"{hand_over.satellite}{LINK_JOINT}{station}"] for station in hand_over.stations)
+        states.append(LinkState(hand_over.name, hand_over.ends, int(least / 4)))
+    homes = {application.sae: application.node for application in scenario.file.topology.applications}
+    options = scenario.file.run.message
+    wanted_bit = relay_bit(keys_for_text(text) + keys_for_file(scenario.picture_path.read_bytes()))
+    try:
+        find_route(states, homes[options.sender], homes[options.recipient], wanted_bit=wanted_bit)
+    except NoRoute as error:
+        raise InputError("message", f"{len(text.encode())} bytes", f"is more than this network is expected to carry: {error.why}") from None
 
 
 def _let_passes_end(clock: SimulatedClock, planned: list[PlannedLink]) -> None:

@@ -32,6 +32,11 @@ def kme_identity(node: str) -> str:
     return "kme-" + re.sub(r"[^a-z0-9]+", "-", node.lower()).strip("-")
 
 
+def relay_bit(number: int) -> int:
+    """Link key that ``number`` supply keys take on every hop [bit]: their pads, and a tag for each portion."""
+    return number * KEY_SIZE_BIT + -(-number // MAX_KEY_PER_REQUEST) * TAG_KEY_BYTE * BIT_PER_BYTE
+
+
 class QkdLinkEnd:
     """One end of a quantum link as a `KeySource` of the KME beside it."""
 
@@ -153,9 +158,8 @@ class RunningNetwork:
         """
         homes = [self._host.directory.home(sae) for sae in (master, slave)]
         portions = [min(MAX_KEY_PER_REQUEST, number - start) for start in range(0, number, MAX_KEY_PER_REQUEST)]
-        wanted_bit = number * KEY_SIZE_BIT + len(portions) * TAG_KEY_BYTE * BIT_PER_BYTE
         try:
-            route = find_route(self.link_states(), homes[0], homes[1], wanted_bit=wanted_bit)
+            route = find_route(self.link_states(), homes[0], homes[1], wanted_bit=relay_bit(number))
         except NoRoute as error:
             raise NoRoute(self._node_of[homes[0]], self._node_of[homes[1]], error.why) from None
         approved = tuple(route)
