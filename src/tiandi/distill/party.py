@@ -184,7 +184,7 @@ class Party:
     def _lengths(self, errors: tuple[tuple[int, ...], ...]) -> list[int]:
         """Proven length of the key in each basis. Raises NoSecretKey when there is none beyond what authentication takes."""
         counts = BasisCounts(np.asarray(self._intensity_counts()), np.asarray(errors))
-        self.ledger.signal_qber = float(counts.errors[:, 0].sum() / max(1, counts.counts[:, 0].sum()))
+        self.ledger.signal_qber = float(counts.errors[:, 0].sum()) / max(1.0, float(counts.counts[:, 0].sum()))
         lengths = []
         for basis, name in enumerate(BASIS_NAMES):
             proven = self.settings.proof(counts, basis=basis, leaked_bit=self.ledger.leaked_bit(name))
