@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import hypergeom
 
-from tiandi.protocols.finite_key import binary_entropy, decoy_bounds, proven_key
+from tiandi.protocols.finite_key import (
+    EPSILON_SHARES,
+    _sampling_deviation,
+    binary_entropy,
+    decoy_bounds,
+    fewest_trusted_errors,
+    proven_key,
+)
 
 MU, P = (0.5, 0.15, 0.0), (0.7, 0.2, 0.1)
 COUNTS = np.array([205_000.0, 18_000.0, 30.0])
@@ -86,3 +94,32 @@ def test_many_links_at_once_equal_each_alone() -> None:
         epsilon_correctness=1e-15,
     ).length_bit
     assert together == pytest.approx(np.vectorize(key_bit)(scales), rel=1e-12)
+
+
+def failure_share(errors: float, tested: int, kept: int, epsilon_secrecy: float) -> float:
+    """Exact probability that gamma fails, over what it may: drawing ``tested`` of all events without replacement shows at most
+    ``errors`` errors although the kept ones hold just more than the bound allows.
+    """
+    rate = errors / tested
+    bound = rate + float(_sampling_deviation(epsilon_secrecy, np.array(rate), np.array(tested), np.array(kept)))
+    fewest_bad = int(errors + np.floor(bound * kept)) + 1
+    return float(hypergeom.cdf(errors, tested + kept, fewest_bad, tested)) / (epsilon_secrecy / EPSILON_SHARES)
+
+
+SPLITS = [(30_000, 30_000), (60_000, 3_000), (3_000, 60_000), (100_000, 1_000_000), (1_000_000, 10_000), (1_000_000, 3_000)]
+
+
+@pytest.mark.parametrize(("tested", "kept"), SPLITS)
+@pytest.mark.parametrize("epsilon_secrecy", [1e-3, 1e-6, 5e-10, 1e-12, 1e-16, 1e-24])
+def test_the_sampling_bound_holds_from_the_fewest_errors_it_is_trusted_with(tested: int, kept: int, epsilon_secrecy: float) -> None:
+    fewest = float(np.ceil(fewest_trusted_errors(epsilon_secrecy, np.array(tested), np.array(kept))))
+    for errors in (fewest, np.ceil(1.3 * fewest), 2 * fewest, 5 * fewest):
+        assert errors / tested > 0.3 or failure_share(errors, tested, kept, epsilon_secrecy) <= 1.0
+
+
+def test_below_them_the_bound_would_fail() -> None:
+    assert failure_share(1, 30_000, 30_000, 5e-10) > 1000
+
+
+def test_a_block_without_errors_is_treated_as_one_with_the_fewest() -> None:
+    assert key_bit(scale=100.0, error_rate=0.0) < key_bit(scale=100.0, error_rate=0.0, bound="asymptotic")

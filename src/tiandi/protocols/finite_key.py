@@ -21,9 +21,6 @@ Array = NDArray[np.float64]
 
 EPSILON_SHARES = 21
 """Into how many parts Lim et al. split the secrecy parameter (their equation 1)."""
-FEWEST_TEST_ERRORS = 100.0
-"""gamma rests on Stirling's formula, which promises too much for few errors: with none it fails 1e6 times as often as it may (against
-the exact hypergeometric tail, 30,000 tested and kept, epsilon 5e-10); from 100 on it holds. Fewer are therefore counted as 100."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +109,17 @@ def _sampling_deviation(epsilon_secrecy: float, rate: Array, tested: Array, kept
     return np.sqrt((tested + kept) * spread / (product * np.log(2)) * np.log2(argument))
 
 
+def fewest_trusted_errors(epsilon_secrecy: float, tested: Array, kept: Array) -> Array:
+    """Errors from which on `_sampling_deviation` is believed; fewer are counted as so many. Shape as ``tested`` and ``kept``.
+
+    gamma rests on Stirling's formula and promises too much for few errors: with one error in 30,000 tested and as many kept it fails
+    more than 1,000 times as often as epsilon allows. This floor is ours, not of Lim et al.: wide enough for the exact
+    hypergeometric tail at every epsilon from 1e-3 to 1e-24 and tested events up to 333 times the kept ones, where it was tried.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.maximum(100.0, np.log(EPSILON_SHARES / epsilon_secrecy) * (2.0 + 0.2 * tested / kept))
+
+
 def proven_key(
     *,
     key_counts: ArrayLike,
@@ -139,7 +147,8 @@ def proven_key(
     key = decoy_bounds(key_counts, key_errors, **common)  # type: ignore[arg-type]
     test = decoy_bounds(test_counts, test_errors, **common)  # type: ignore[arg-type]
     with np.errstate(divide="ignore", invalid="ignore"):
-        rate = np.maximum(test.single_photon_errors, FEWEST_TEST_ERRORS) / test.single_photon
+        fewest = fewest_trusted_errors(epsilon_secrecy, test.single_photon, key.single_photon)
+        rate = np.maximum(test.single_photon_errors, fewest) / test.single_photon
         gamma = 0.0 if bound == "asymptotic" else _sampling_deviation(epsilon_secrecy, rate, test.single_photon, key.single_photon)
         phase_error = np.where(np.isfinite(rate + gamma), np.minimum(rate + gamma, 0.5), 0.5)
     overhead = 0.0 if bound == "asymptotic" else 6 * np.log2(EPSILON_SHARES / epsilon_secrecy) + np.log2(2.0 / epsilon_correctness)

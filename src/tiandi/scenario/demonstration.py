@@ -86,9 +86,7 @@ def demonstrate(
             with _timed(elapsed_s, "manage and send"):
                 notify("relaying keys, sending messages", 0, 1)
                 _let_passes_end(clock, planned)
-                for block in blocks:
-                    network.receive(block)
-                handed_over = network.hand_over_all()
+                handed_over = _fill_stores(network, blocks)
                 first = _exchange(network, scenario, text)
             eavesdropper = None
             if eavesdropped_link is not None:
@@ -96,7 +94,8 @@ def demonstrate(
                     notify(f"once more, with an eavesdropper on {eavesdropped_link}", 0, 1)
                     target = next(item for item in planned if item.link.name == eavesdropped_link)
                     clock.advance(target.duration_s)
-                    eavesdropper = _eavesdropped_round(network, scenario, _distil(target, seed, SECOND_ROUND, "intercept-resend"), text)
+                    attacked = _distil(target, seed, SECOND_ROUND, "intercept-resend")
+                    eavesdropper = _eavesdropped_round(network, scenario, attacked, text)
             accounts = network.accounts()
         report = Report(
             scenario=scenario.name,
@@ -133,6 +132,13 @@ def _require_enough_key(scenario: Scenario, planned: list[PlannedLink], text: st
         find_route(states, homes[options.sender], homes[options.recipient], wanted_bit=wanted_bit)
     except NoRoute as error:
         raise InputError("message", f"{len(text.encode())} bytes", f"is more than this network is expected to carry: {error.why}") from None
+
+
+def _fill_stores(network: RunningNetwork, blocks: list[LinkBlock]) -> dict[str, int]:
+    """Give every block to its two KMEs and let the satellites hand over; returns bits handed over by link."""
+    for block in blocks:
+        network.receive(block)
+    return network.hand_over_all()
 
 
 def _let_passes_end(clock: SimulatedClock, planned: list[PlannedLink]) -> None:
