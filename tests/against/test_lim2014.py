@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tiandi.protocols.finite_key import Bound, binary_entropy, proven_key
+from tiandi.protocols.finite_key import Bound, proven_key
+from tiandi.protocols.information import binary_entropy
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tiandi.distill.cascade import CascadeAnswerer, CascadeCorrector, CascadePlan, block_levels, repair_levels, unpack_parities
 from tiandi.errors import ProtocolViolation
-from tiandi.protocols.finite_key import binary_entropy
+from tiandi.protocols.information import binary_entropy
 
 
 def plan_for(key_bit: int, frames: int, qber: float) -> CascadePlan:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tiandi.physics.equipment import Receiver, Transmitter
+from tiandi.protocols.clicks import sample_clicks
 from tiandi.protocols.decoy_bb84 import (
     expected_counts,
     intercept_resend_probabilities,
     outcome_probabilities,
-    sample_clicks,
     sample_detections,
 )
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from tiandi.distill.records import ReceiverRecord, TransmitterRecord
 from tiandi.physics.equipment import Receiver, Transmitter
+from tiandi.protocols.clicks import sample_clicks
 from tiandi.random import secret_bits
 
 BASES = 2
@@ -49,7 +49,7 @@ class ExpectedCounts:
 def outcome_probabilities(transmitter: Transmitter, receiver: Receiver, transmittance: NDArray[np.float64]) -> Probabilities:
     """Outcome probabilities when nobody touches the light; ``transmittance`` of the channel has shape (steps,)."""
     received = np.asarray(transmitter.mean_photon_numbers) * np.asarray(transmittance, float)[:, None] * receiver.efficiency
-    return _squash(_photons_at_detectors(received, receiver), receiver.noise_probability)
+    return squash(photons_at_detectors(received, receiver), receiver.noise_probability)
 
 
 def intercept_resend_probabilities(transmitter: Transmitter, receiver: Receiver, transmittance: NDArray[np.float64]) -> Probabilities:
@@ -68,17 +68,17 @@ def intercept_resend_probabilities(transmitter: Transmitter, receiver: Receiver,
     honest = -np.expm1(-transmittance[:, None] * mean_photons) @ probabilities
     resent = -np.log1p(-np.minimum(honest / (caught @ probabilities), 1.0 - 1e-12))
 
-    right_basis = _photons_at_detectors(resent[:, None], receiver)
+    right_basis = photons_at_detectors(resent[:, None], receiver)
     silent = np.zeros_like(right_basis)
     # In the wrong basis she resends a state of that basis: the detectors trade places. Which of its two bits does not matter here.
     wrong_basis = np.flip(right_basis, axis=2)[..., [2, 3, 0, 1]]
     noise = receiver.noise_probability
-    disturbed = 0.5 * _squash(right_basis, noise) + 0.5 * _squash(wrong_basis, noise)
+    disturbed = 0.5 * squash(right_basis, noise) + 0.5 * squash(wrong_basis, noise)
     share = caught[None, :, None, None]
-    return share * disturbed + (1.0 - share) * _squash(silent, noise)
+    return share * disturbed + (1.0 - share) * squash(silent, noise)
 
 
-def _photons_at_detectors(received: NDArray[np.float64], receiver: Receiver) -> NDArray[np.float64]:
+def photons_at_detectors(received: NDArray[np.float64], receiver: Receiver) -> NDArray[np.float64]:
     """Mean photons at the four detectors, shape (steps, intensities, bases, 4): right bit, wrong bit, then the other basis's two."""
     error = receiver.misalignment
     split = receiver.x_basis_probability
@@ -91,7 +91,7 @@ def _photons_at_detectors(received: NDArray[np.float64], receiver: Receiver) -> 
     return received[:, :, None, None] * shares
 
 
-def _squash(mean_photons: NDArray[np.float64], noise_probability: float) -> Probabilities:
+def squash(mean_photons: NDArray[np.float64], noise_probability: float) -> Probabilities:
     """Outcome probabilities of four threshold detectors under ``mean_photons`` (..., 4).
 
     A gate with clicks in both bases is given one of them at random, one with both detectors of a basis a random bit, so that no
@@ -155,56 +155,3 @@ def sample_detections(
 def _dead_pulses(transmitter: Transmitter, receiver: Receiver) -> int:
     """Pulses that pass unseen after a click; clicks between gates are left out."""
     return int(np.ceil(receiver.dead_time_s * transmitter.clock_hz - 1e-9))
-
-
-def sample_clicks(
-    events: NDArray[np.float64], pulses: NDArray[np.int64], dead_pulses: int, generator: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Slot and kind of every click: step t sends ``pulses[t]`` pulses, each of kind j with probability ``events[t, j]``.
-
-    After a click ``dead_pulses`` pulses pass unseen. The gap to the next click is geometric, so the work grows with the clicks
-    and not with the pulses. Returns arrays of shape (n,).
-    """
-    total = events.sum(axis=1)
-    mean = float(np.sum(pulses * total / (1.0 + dead_pulses * total)))
-    capacity = int(mean + 8.0 * np.sqrt(mean) + 64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cumulative = np.where(total[:, None] > 0, np.cumsum(events, axis=1) / total[:, None], 1.0)
-        scale = np.where(total > 0, -1.0 / np.log1p(-total), np.inf)
-    while True:
-        bit_generator_state = generator.bit_generator.state
-        slots = np.empty(capacity, np.int64)
-        kinds = np.empty(capacity, np.uint8)
-        count = _walk(cumulative, scale, pulses, dead_pulses, generator, slots, kinds)
-        if count <= capacity:
-            return slots[:count], kinds[:count]
-        generator.bit_generator.state = bit_generator_state
-        capacity *= 2
-
-
-@numba.njit(cache=True, nogil=True)
-def _walk(cumulative, scale, pulses, dead_pulses, generator, slots, kinds):  # type: ignore[no-untyped-def]
-    """Fill ``slots`` and ``kinds``; returns the number of clicks, or one more than there is room for."""
-    count = 0
-    step_start = np.int64(0)
-    position = np.int64(0)
-    for step in range(pulses.size):
-        step_end = step_start + pulses[step]
-        position = max(position, step_start)
-        while position < step_end:
-            gap = generator.standard_exponential() * scale[step]
-            if gap >= step_end - position:
-                break
-            position += np.int64(gap)
-            if count == slots.size:
-                return count + 1
-            draw = generator.random()
-            kind = 0
-            while draw >= cumulative[step, kind] and kind < cumulative.shape[1] - 1:
-                kind += 1
-            slots[count] = position
-            kinds[count] = kind
-            count += 1
-            position += 1 + dead_pulses
-        step_start = step_end
-    return count

@@ -16,6 +16,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tiandi.protocols.concentration import chernoff_mean, fewest_trusted_errors, hoeffding_mean, sampling_deviation
+from tiandi.protocols.information import binary_entropy
+
 Bound = Literal["hoeffding", "chernoff", "asymptotic"]
 Array = NDArray[np.float64]
 
@@ -42,13 +45,6 @@ class ProvenKey:
     phase_error: Array
 
 
-def binary_entropy(probability: ArrayLike) -> Array:
-    """h(p) = -p log2 p - (1 - p) log2(1 - p), with h(0) = h(1) = 0; shape as ``probability``."""
-    p = np.clip(np.asarray(probability, float), 0.0, 1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(-np.where(p > 0, p * np.log2(p), 0.0) - np.where(p < 1, (1 - p) * np.log2(1 - p), 0.0))
-
-
 def photon_number_probability(photons: int, mean_photon_numbers: Array, probabilities: Array) -> Array:
     """tau_n: probability that a pulse holds ``photons`` (0 or 1) photons, over all intensities."""
     return np.sum(probabilities * np.exp(-mean_photon_numbers) * mean_photon_numbers**photons, axis=-1)
@@ -56,13 +52,9 @@ def photon_number_probability(photons: int, mean_photon_numbers: Array, probabil
 
 def _bounds(counts: Array, failure: float, bound: Bound) -> tuple[Array, Array]:
     """Lower and upper bounds on the mean behind ``counts`` (..., intensities), failing with ``failure`` each."""
-    beta = np.log(1.0 / failure)
     if bound == "hoeffding":  # Lim et al. 2014, below equation 2.
-        deviation = np.sqrt(0.5 * counts.sum(axis=-1, keepdims=True) * beta)
-        return counts - deviation, counts + deviation
-    if bound == "chernoff":  # Yin et al. 2020, doi:10.1038/s41598-020-71107-6, as SatQuMA uses it.
-        return counts - (0.5 * beta + np.sqrt(2 * beta * counts + 0.25 * beta**2)), counts + beta + np.sqrt(2 * beta * counts + beta**2)
-    return counts, counts
+        return hoeffding_mean(counts, counts.sum(axis=-1, keepdims=True), failure)
+    return chernoff_mean(counts, failure) if bound == "chernoff" else (counts, counts)
 
 
 def decoy_bounds(
@@ -101,25 +93,6 @@ def decoy_bounds(
     )
 
 
-def _sampling_deviation(epsilon_secrecy: float, rate: Array, tested: Array, kept: Array) -> Array:
-    """gamma of equation 5: how much a rate seen in ``tested`` events may lie below the rate in ``kept`` events."""
-    product = tested * kept
-    spread = (1.0 - rate) * rate
-    argument = (tested + kept) / (product * spread) * EPSILON_SHARES**2 / epsilon_secrecy**2
-    return np.sqrt((tested + kept) * spread / (product * np.log(2)) * np.log2(argument))
-
-
-def fewest_trusted_errors(epsilon_secrecy: float, tested: Array, kept: Array) -> Array:
-    """Errors from which on `_sampling_deviation` is believed; fewer are counted as so many. Shape as ``tested`` and ``kept``.
-
-    gamma rests on Stirling's formula and promises too much for few errors: with one error in 30,000 tested and as many kept it fails
-    more than 1,000 times as often as epsilon allows. This floor is ours, not of Lim et al.: wide enough for the exact
-    hypergeometric tail at every epsilon from 1e-3 to 1e-24 and tested events up to 333 times the kept ones, where it was tried.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.maximum(100.0, np.log(EPSILON_SHARES / epsilon_secrecy) * (2.0 + 0.2 * tested / kept))
-
-
 def proven_key(
     *,
     key_counts: ArrayLike,
@@ -146,10 +119,11 @@ def proven_key(
     }
     key = decoy_bounds(key_counts, key_errors, **common)  # type: ignore[arg-type]
     test = decoy_bounds(test_counts, test_errors, **common)  # type: ignore[arg-type]
+    failure = epsilon_secrecy / EPSILON_SHARES
     with np.errstate(divide="ignore", invalid="ignore"):
-        fewest = fewest_trusted_errors(epsilon_secrecy, test.single_photon, key.single_photon)
+        fewest = fewest_trusted_errors(test.single_photon, key.single_photon, failure)
         rate = np.maximum(test.single_photon_errors, fewest) / test.single_photon
-        gamma = 0.0 if bound == "asymptotic" else _sampling_deviation(epsilon_secrecy, rate, test.single_photon, key.single_photon)
+        gamma = 0.0 if bound == "asymptotic" else sampling_deviation(rate, test.single_photon, key.single_photon, failure)
         phase_error = np.where(np.isfinite(rate + gamma), np.minimum(rate + gamma, 0.5), 0.5)
     overhead = 0.0 if bound == "asymptotic" else 6 * np.log2(EPSILON_SHARES / epsilon_secrecy) + np.log2(2.0 / epsilon_correctness)
     length = key.vacuum + key.single_photon * (1.0 - binary_entropy(phase_error)) - np.asarray(leaked_bit, float) - overhead

@@ -25,7 +25,8 @@ from tiandi.protocols.decoy_bb84 import (
     outcome_probabilities,
     sample_detections,
 )
-from tiandi.protocols.finite_key import binary_entropy, proven_key
+from tiandi.protocols.finite_key import proven_key
+from tiandi.protocols.information import binary_entropy
 from tiandi.quantum.channel import Channel, ChannelSteps
 from tiandi.random import secret_bytes, twin_generator
 from tiandi.tags import TAG_KEY_BYTE

@@ -1,0 +1,1 @@
+"""Published experiments, reproduced: each figure beside ours, with its label, its tolerance and a verdict."""

@@ -1,0 +1,172 @@
+"""What an experiment is: published parameters and figures in a data file, and one function that computes ours from the parameters.
+
+The data file (TOML, beside this module in ``data/``) says what was published and how well it is known; the function sees
+nothing but parameters. A parameter that the publication leaves open is free: it has a range, and every figure of ours is computed over the
+ends of all ranges as well, so that the table shows how much the freedom matters. Nothing is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from itertools import product
+from typing import Literal
+
+import msgspec
+
+from tiandi.errors import InputError
+
+Label = Literal["published", "recalled", "computed", "assumed"]
+"""Published: read in the source. Recalled: known to the field, not re-read here. Computed: worked out from other figures. Assumed: ours."""
+
+Parameters = Mapping[str, float]
+Figures = Mapping[str, float]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of everything in a data file: no field may be misspelt."""
+
+
+class Parameter(Entry, frozen=True, kw_only=True):
+    """A parameter of the experiment; one with ``low`` and ``high`` is free within them, and ``why`` says what the publication allows."""
+
+    value: float
+    label: Label
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+
+class Published(Entry, frozen=True, kw_only=True):
+    """A published figure and how close ours must come: within ``low`` and ``high``, or not at all where ``not_reproducible`` says why."""
+
+    what: str
+    unit: str
+    value: float
+    label: Label
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+    not_reproducible: str = ""
+
+
+class Digitised(Entry, frozen=True, kw_only=True):
+    """Points read off a published figure or table."""
+
+    x: list[float]
+    y: list[float]
+    label: Label
+
+
+class DataFile(Entry, frozen=True, kw_only=True):
+    """Everything known about one experiment from outside."""
+
+    title: str
+    source: str
+    model: str
+    parameters: dict[str, Parameter] = {}
+    published: dict[str, Published]
+    digitised: dict[str, Digitised] = {}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a plot, or points where ``points`` is set."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    points: bool = False
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Ours beside the published data."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: Sequence[Curve]
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a published figure beside ours; ``spread`` is ours over the ranges of the free parameters."""
+
+    experiment: str
+    key: str
+    what: str
+    unit: str
+    published: float
+    label: Label
+    ours: float | None
+    spread: tuple[float, float] | None
+    low: float | None
+    high: float | None
+    why: str
+    verdict: Literal["pass", "fail", "not reproducible"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A published experiment. ``compute`` turns parameters into our figures, under the names the data file publishes them."""
+
+    name: str
+    compute: Callable[[Parameters], Figures]
+    draw: Callable[[Parameters, DataFile], Sequence[Plot]] = field(default=lambda _parameters, _data: ())
+
+    @cached_property
+    def data(self) -> DataFile:
+        """The data file of this experiment."""
+        text = files("tiandi.experiments").joinpath("data", f"{self.name}.toml").read_bytes()
+        return msgspec.toml.decode(text, type=DataFile)
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """Every parameter at its stated value."""
+        return {name: parameter.value for name, parameter in self.data.parameters.items()}
+
+    def plots(self) -> Sequence[Plot]:
+        """Our curves beside the digitised data, at the stated parameters."""
+        return self.draw(self.parameters, self.data)
+
+    def corners(self) -> list[dict[str, float]]:
+        """The parameters at every combination of the ends of the free ones; none when nothing is free."""
+        free = {name: (p.low, p.high) for name, p in self.data.parameters.items() if p.low is not None and p.high is not None}
+        if not free:
+            return []
+        return [self.parameters | dict(zip(free, ends, strict=True)) for ends in product(*free.values())]
+
+    def rows(self) -> list[Row]:
+        """The table of this experiment."""
+        stated = self.compute(self.parameters)
+        spread = [self.compute(corner) for corner in self.corners()]
+        return [self._row(key, stated, spread) for key in self.data.published]
+
+    def _row(self, key: str, stated: Figures, spread: Sequence[Figures]) -> Row:
+        published = self.data.published[key]
+        ours = stated.get(key)
+        all_of_ours = [figures[key] for figures in (stated, *spread) if key in figures]
+        if published.not_reproducible:
+            verdict: Literal["pass", "fail", "not reproducible"] = "not reproducible"
+        elif ours is None or published.low is None or published.high is None:
+            raise InputError(f"{self.name}.{key}", ours, "a figure needs a value of ours, a low and a high, or not_reproducible")
+        else:
+            verdict = "pass" if published.low <= ours <= published.high else "fail"
+        return Row(
+            experiment=self.name,
+            key=key,
+            what=published.what,
+            unit=published.unit,
+            published=published.value,
+            label=published.label,
+            ours=ours,
+            spread=(min(all_of_ours), max(all_of_ours)) if spread and all_of_ours else None,
+            low=published.low,
+            high=published.high,
+            why=published.why or published.not_reproducible,
+            verdict=verdict,
+        )
