@@ -16,6 +16,7 @@ from tiandi.kms.envelope import create_master_key
 from tiandi.kms.pki import CertificateAuthority, Credentials
 from tiandi.kms.server import KmeHost, listen
 from tiandi.kms.store import KeyStore
+from tiandi.physics.detectors import Detector
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.quantum.channel import FibreChannel
 from tiandi.quantum.link import QkdLink
@@ -36,7 +37,10 @@ def transmitter() -> Transmitter:
 @pytest.fixture
 def receiver() -> Receiver:
     return Receiver(
-        optics_efficiency=0.5, detector_efficiency=0.15, dark_count_rate_hz=500, gate_s=1e-9, dead_time_s=2e-6, misalignment=0.01
+        optics_efficiency=0.5,
+        detector=Detector(efficiency=0.15, dark_count_rate_hz=500, dead_time_s=2e-6),
+        gate_s=1e-9,
+        misalignment=0.01,
     )
 
 

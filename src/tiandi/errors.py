@@ -40,6 +40,12 @@ class InputError(TiandiError):
         super().__init__(f"{field} = {value!r}: {limit}")
 
 
+def require_within(field: str, value: float, low: float, high: float) -> None:
+    """Raise InputError unless ``low`` <= ``value`` <= ``high``."""
+    if not low <= value <= high:
+        raise InputError(field, value, f"must lie in [{low:g}, {high:g}]")
+
+
 class ScenarioError(InputError):
     """A scenario that cannot be found or read, or a field in it that cannot stand."""
 

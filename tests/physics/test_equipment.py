@@ -30,10 +30,9 @@ def test_a_transmitter_out_of_range_is_refused(transmitter: Transmitter, field: 
     ("field", "value"),
     [
         ("optics_efficiency", 1.1),
-        ("detector_efficiency", -0.1),
-        ("dark_count_rate_hz", -1),
         ("gate_s", 0),
-        ("dead_time_s", 1),
+        ("timing_sigma_s", -1e-9),
+        ("basis_choice", "free"),
         ("misalignment", 0.6),
         ("background_rate_hz", float("nan")),
     ],

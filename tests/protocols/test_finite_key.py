@@ -100,9 +100,9 @@ def failure_share(errors: float, tested: int, kept: int, epsilon_secrecy: float)
     ``errors`` errors although the kept ones hold just more than the bound allows.
     """
     rate = errors / tested
-    bound = rate + float(sampling_deviation(rate, tested, kept, epsilon_secrecy / EPSILON_SHARES))
+    bound = rate + float(sampling_deviation(rate, tested, kept, epsilon_secrecy / EPSILON_SHARES[3]))
     fewest_bad = int(errors + np.floor(bound * kept)) + 1
-    return float(hypergeom.cdf(errors, tested + kept, fewest_bad, tested)) / (epsilon_secrecy / EPSILON_SHARES)
+    return float(hypergeom.cdf(errors, tested + kept, fewest_bad, tested)) / (epsilon_secrecy / EPSILON_SHARES[3])
 
 
 SPLITS = [(30_000, 30_000), (60_000, 3_000), (3_000, 60_000), (100_000, 1_000_000), (1_000_000, 10_000), (1_000_000, 3_000)]
@@ -111,7 +111,7 @@ SPLITS = [(30_000, 30_000), (60_000, 3_000), (3_000, 60_000), (100_000, 1_000_00
 @pytest.mark.parametrize(("tested", "kept"), SPLITS)
 @pytest.mark.parametrize("epsilon_secrecy", [1e-3, 1e-6, 5e-10, 1e-12, 1e-16, 1e-24])
 def test_the_sampling_bound_holds_from_the_fewest_errors_it_is_trusted_with(tested: int, kept: int, epsilon_secrecy: float) -> None:
-    fewest = float(np.ceil(fewest_trusted_errors(tested, kept, epsilon_secrecy / EPSILON_SHARES)))
+    fewest = float(np.ceil(fewest_trusted_errors(tested, kept, epsilon_secrecy / EPSILON_SHARES[3])))
     for errors in (fewest, np.ceil(1.3 * fewest), 2 * fewest, 5 * fewest):
         assert errors / tested > 0.3 or failure_share(errors, tested, kept, epsilon_secrecy) <= 1.0
 

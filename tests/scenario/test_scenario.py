@@ -12,9 +12,10 @@ import pytest
 from tests.conftest import RING_SCENARIO
 from tiandi.clock import format_utc, parse_utc
 from tiandi.errors import ElementsError, InputError, NoPassError, ScenarioError
+from tiandi.physics.detectors import Detector
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.scenario.scenario import Scenario, load_scenario, packaged_scenarios
-from tiandi.scenario.schema import Entry, ReceiverSheet, TransmitterSheet
+from tiandi.scenario.schema import DetectorSheet, Entry, ReceiverSheet, TransmitterSheet
 
 Edit = Callable[..., Scenario]
 
@@ -61,18 +62,18 @@ def test_every_entry_and_every_figure_of_the_equipment_says_where_it_comes_from(
     file = load_scenario("shanghai-vienna").file
     topology, equipment = file.topology, file.equipment
     assert all(entry.source for entry in (*topology.nodes, *topology.fibres, *topology.satellites, *topology.downlinks))
-    for sheets in (equipment.transmitters, equipment.receivers, equipment.fibre_links):
+    for sheets in (equipment.transmitters, equipment.detectors, equipment.receivers, equipment.fibre_links):
         for sheet in sheets.values():
             given = {
                 name
                 for name, default in zip(sheet.__struct_fields__[-len(sheet.__struct_defaults__) :], sheet.__struct_defaults__, strict=True)
                 if name != "labels" and getattr(sheet, name) != default
             }
-            needed = set(sheet.__struct_fields__[: -len(sheet.__struct_defaults__)]) - {"transmitter", "receiver"}
+            needed = set(sheet.__struct_fields__[: -len(sheet.__struct_defaults__)]) - {"transmitter", "receiver", "detector"}
             assert set(sheet.labels) >= needed | given - {"x_basis_probability"}
 
 
-@pytest.mark.parametrize(("sheet", "equipment"), [(TransmitterSheet, Transmitter), (ReceiverSheet, Receiver)])
+@pytest.mark.parametrize(("sheet", "equipment"), [(TransmitterSheet, Transmitter), (DetectorSheet, Detector), (ReceiverSheet, Receiver)])
 def test_a_data_sheet_has_the_fields_of_its_equipment(sheet: type[Entry], equipment: type) -> None:
     assert set(sheet.__struct_fields__) == {item.name for item in fields(equipment)} | {"labels"}
 

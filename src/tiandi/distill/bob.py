@@ -8,7 +8,7 @@ from tiandi.bits import BitArray, pack
 from tiandi.distill import messages
 from tiandi.distill.authentication import AuthenticationPool
 from tiandi.distill.cascade import FRAME_BIT, SEED_BYTE, CascadeCorrector, CascadePlan, block_levels, repair_levels, unpack_parities
-from tiandi.distill.party import HASH_BIT, INTENSITIES, VERIFICATION_ATTEMPTS, Party, Settings, State
+from tiandi.distill.party import HASH_BIT, VERIFICATION_ATTEMPTS, Party, Settings, State
 from tiandi.distill.records import BASIS_NAMES, ReceiverRecord
 from tiandi.errors import (
     AuthenticationFailed,
@@ -59,7 +59,7 @@ class Bob(Party):
         matched = self._unpack(message.matched, record.slots.size) == 1
         bases, bits = record.bases[matched], record.bits[matched]
         kinds = np.frombuffer(message.intensities, np.uint8)
-        if kinds.size != bits.size or (kinds.size and kinds.max() >= INTENSITIES):
+        if kinds.size != bits.size or (kinds.size and kinds.max() >= self.settings.intensities):
             raise ProtocolViolation("intensities do not fit the sifted detections")
         sampled = self._unpack(message.sampled, bits.size)
         sample_bits = bits[sampled == 1]
@@ -129,7 +129,7 @@ class Bob(Party):
     def _report_errors(self) -> messages.Message:
         """Both keys are Alice's now: what was corrected is every error there was, exactly."""
         x_errors, z_errors = (
-            np.bincount(kinds[before != after], minlength=INTENSITIES).tolist()
+            np.bincount(kinds[before != after], minlength=self.settings.intensities).tolist()
             for kinds, before, after in zip(self._intensities, self._received_keys, self._keys, strict=True)
         )
         errors = _triple(x_errors), _triple(z_errors)

@@ -21,7 +21,6 @@ from tiandi.errors import DistillationAborted, NoSecretKey, PeerAborted, Protoco
 from tiandi.tags import TAG_KEY_BYTE, forgery_probability
 from tiandi.units import BIT_PER_BYTE, byte_from_bit
 
-INTENSITIES = 3
 HASH_BIT = 128
 VERIFICATION_ATTEMPTS = 4
 LENGTH_BYTE = 8
@@ -70,6 +69,7 @@ class Settings:
     qber_limit: float = 0.11
     sample_fraction: float = 0.01
     minimum_sample_bit: int = 300
+    intensities: int = 3
     replenish_bit: int = 2 * 2 * TAG_KEY_BYTE * BIT_PER_BYTE
 
 
@@ -179,7 +179,7 @@ class Party:
             raise QberTooHigh(worst, self.settings.qber_limit)
 
     def _intensity_counts(self) -> list[list[int]]:
-        return [np.bincount(kinds, minlength=INTENSITIES).tolist() for kinds in self._intensities]
+        return [np.bincount(kinds, minlength=self.settings.intensities).tolist() for kinds in self._intensities]
 
     def _lengths(self, errors: tuple[tuple[int, ...], ...]) -> list[int]:
         """Proven length of the key in each basis. Raises NoSecretKey when there is none beyond what authentication takes."""

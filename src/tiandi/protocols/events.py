@@ -49,5 +49,5 @@ class EventTable:
 
     def sample(self, pulses: NDArray[np.int64], generator: np.random.Generator) -> Events:
         """Events of a run in which step t sends ``pulses[t]`` pulses, exact in distribution."""
-        slots, kinds = sample_clicks(self._flat, np.asarray(pulses, np.int64), self.dead_pulses, generator)
-        return Events(slots, kinds, self.probabilities.shape[1:])
+        clicks = sample_clicks(self._flat, np.asarray(pulses, np.int64), self.dead_pulses, generator)
+        return Events(clicks.slots, clicks.kinds, self.probabilities.shape[1:])

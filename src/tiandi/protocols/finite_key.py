@@ -1,11 +1,13 @@
-"""Finite-key security of decoy-state BB84 with two decoys: Lim et al. 2014, PRA 89, 022307 (doi:10.1103/PhysRevA.89.022307).
+"""Finite-key security of decoy-state BB84: two decoys by Lim et al. 2014 (doi:10.1103/PhysRevA.89.022307), one by Rusca et al. 2018
+(doi:10.1063/1.5023340). How many intensities the counts have says which.
 
 What the proof assumes and where we stand. Its leak is what Alice says about her key; with two-way error correction Bob's questions
 and his count of errors tell which bits were wrong as well, and Tupkary and Luetkenhaus 2023 (arXiv:2307.00576) ask that an
 eavesdropper be given that pattern. We count every parity and hash that Alice tells and do not subtract anything for the pattern; nor
 do we treat the length of the block, which varies with the light, as random. Neither is covered by the paper as written.
 
-Counts are arrays (..., intensities) with the intensities in falling order; every function works on any number of links at once.
+Counts, mean photon numbers and probabilities are arrays (..., intensities), the brightest first; every function works on any number of
+links at once.
 """
 
 from __future__ import annotations
@@ -16,14 +18,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tiandi.errors import InputError
 from tiandi.protocols.concentration import chernoff_mean, fewest_trusted_errors, hoeffding_mean, sampling_deviation
 from tiandi.protocols.information import binary_entropy
 
 Bound = Literal["hoeffding", "chernoff", "asymptotic"]
 Array = NDArray[np.float64]
 
-EPSILON_SHARES = 21
-"""Into how many parts Lim et al. split the secrecy parameter (their equation 1)."""
+EPSILON_SHARES = {3: 21, 2: 19}
+"""Into how many parts the proofs for two decoys and for one split the secrecy parameter, by the number of intensities."""
 
 
 @dataclass(frozen=True)
@@ -66,30 +69,40 @@ def decoy_bounds(
     epsilon_secrecy: float,
     bound: Bound = "hoeffding",
 ) -> SinglePhotonBounds:
-    """Equations 2 to 4 of Lim et al. 2014 for one basis; ``counts`` and ``errors`` have shape (..., 3)."""
+    """What the decoys tell about one basis; ``counts`` and ``errors`` have shape (..., intensities), three intensities or two.
+
+    Three: equations 2 to 4 of Lim et al. 2014. Two: Rusca et al. 2018, in which the errors bound the vacuum from above. Raises InputError
+    for any other number of intensities.
+    """
     counts, errors = np.asarray(counts, float), np.asarray(errors, float)
     mu, p = np.asarray(mean_photon_numbers, float), np.asarray(probabilities, float)
-    mu1, mu2, mu3 = mu
+    if counts.shape[-1] not in EPSILON_SHARES:
+        raise InputError("intensities", counts.shape[-1], "must be 3 (two decoys) or 2 (one decoy)")
     tau0, tau1 = photon_number_probability(0, mu, p), photon_number_probability(1, mu, p)
     weight = np.exp(mu) / p
-    failure = epsilon_secrecy / EPSILON_SHARES
+    failure = epsilon_secrecy / EPSILON_SHARES[counts.shape[-1]]
     low, high = (weight * side for side in _bounds(counts, failure, bound))
     errors_low, errors_high = (weight * side for side in _bounds(errors, failure, bound))
-
-    # Counts that no honest channel gives could push a bound past all there is.
     total = counts.sum(axis=-1)
-    vacuum = np.clip(tau0 * (mu2 * low[..., 2] - mu3 * high[..., 1]) / (mu2 - mu3), 0.0, total)
-    single = (
-        tau1
-        * mu1
-        * (low[..., 1] - high[..., 2] - (mu2**2 - mu3**2) / mu1**2 * (high[..., 0] - vacuum / tau0))
-        / (mu1 * (mu2 - mu3) - mu2**2 + mu3**2)
-    )
-    single_errors = tau1 * (errors_high[..., 1] - errors_low[..., 2]) / (mu2 - mu3)
+    brightest, dim, dimmest = mu[..., 0], mu[..., 1], mu[..., -1]
+
+    vacuum = tau0 * (mu[..., -2] * low[..., -1] - dimmest * high[..., -2]) / (mu[..., -2] - dimmest)
+    # Counts that no honest channel gives could push a bound past all there is.
+    vacuum = np.clip(vacuum, 0.0, total)
+    if counts.shape[-1] == 2:
+        deviation = 0.0 if bound == "asymptotic" else np.sqrt(0.5 * total * np.log(1.0 / failure))
+        vacuum_above = np.min(2.0 * (tau0[..., None] * errors_high + np.asarray(deviation)[..., None]), axis=-1)
+        excess = low[..., 1] - (dim / brightest) ** 2 * high[..., 0] - (1.0 - (dim / brightest) ** 2) * vacuum_above / tau0
+        single = tau1 * brightest / (dim * (brightest - dim)) * excess
+    else:
+        seen = low[..., 1] - high[..., 2] - (dim**2 - dimmest**2) / brightest**2 * (high[..., 0] - vacuum / tau0)
+        single = tau1 * brightest * seen / (brightest * (dim - dimmest) - dim**2 + dimmest**2)
+    single_errors = tau1 * (errors_high[..., -2] - errors_low[..., -1]) / (mu[..., -2] - dimmest)
     return SinglePhotonBounds(
         vacuum=vacuum,
         single_photon=np.clip(single, 0.0, total - vacuum),
-        single_photon_errors=np.clip(single_errors, 0.0, errors.sum(axis=-1)),
+        # Lim et al. bound the errors by all that were seen as well; Rusca et al. do not, and neither do we there.
+        single_photon_errors=np.clip(single_errors, 0.0, np.inf if counts.shape[-1] == 2 else errors.sum(axis=-1)),
     )
 
 
@@ -106,9 +119,9 @@ def proven_key(
     epsilon_correctness: float,
     bound: Bound = "hoeffding",
 ) -> ProvenKey:
-    """Secret length of the key in one basis, with the phase error from the other: equation 1 of Lim et al. 2014.
+    """Secret length of the key in one basis, with the phase error from the other: equation 1 of Lim et al. 2014, and Rusca's like it.
 
-    Counts and errors have shape (..., 3), signal first. ``leaked_bit`` (...) is every parity and hash that Alice told of the
+    Counts and errors have shape (..., intensities), signal first. ``leaked_bit`` (...) is every parity and hash that Alice told of the
     key; the proof's last term, log2(2 / epsilon_correctness), pays for one hash once more. A block too small to say anything has length 0.
     """
     common = {
@@ -119,12 +132,13 @@ def proven_key(
     }
     key = decoy_bounds(key_counts, key_errors, **common)  # type: ignore[arg-type]
     test = decoy_bounds(test_counts, test_errors, **common)  # type: ignore[arg-type]
-    failure = epsilon_secrecy / EPSILON_SHARES
+    shares = EPSILON_SHARES[np.shape(key_counts)[-1]]
+    failure = epsilon_secrecy / shares
     with np.errstate(divide="ignore", invalid="ignore"):
-        fewest = fewest_trusted_errors(test.single_photon, key.single_photon, failure)
+        fewest = 0.0 if bound == "asymptotic" else fewest_trusted_errors(test.single_photon, key.single_photon, failure)
         rate = np.maximum(test.single_photon_errors, fewest) / test.single_photon
         gamma = 0.0 if bound == "asymptotic" else sampling_deviation(rate, test.single_photon, key.single_photon, failure)
         phase_error = np.where(np.isfinite(rate + gamma), np.minimum(rate + gamma, 0.5), 0.5)
-    overhead = 0.0 if bound == "asymptotic" else 6 * np.log2(EPSILON_SHARES / epsilon_secrecy) + np.log2(2.0 / epsilon_correctness)
+    overhead = 0.0 if bound == "asymptotic" else 6 * np.log2(shares / epsilon_secrecy) + np.log2(2.0 / epsilon_correctness)
     length = key.vacuum + key.single_photon * (1.0 - binary_entropy(phase_error)) - np.asarray(leaked_bit, float) - overhead
     return ProvenKey(length_bit=np.maximum(0.0, length), key_basis=key, test_basis=test, phase_error=np.asarray(phase_error))

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tiandi.errors import InputError
-from tiandi.physics.equipment import Receiver, Transmitter, require_within
+from tiandi.errors import InputError, require_within
+from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.physics.fibre import fibre_transmittance
 from tiandi.physics.free_space import downlink_transmittance
 from tiandi.physics.passes import SatellitePass

@@ -25,7 +25,7 @@ from tiandi.protocols.decoy_bb84 import (
     outcome_probabilities,
     sample_detections,
 )
-from tiandi.protocols.finite_key import proven_key
+from tiandi.protocols.finite_key import EPSILON_SHARES, proven_key
 from tiandi.protocols.information import binary_entropy
 from tiandi.quantum.channel import Channel, ChannelSteps
 from tiandi.random import secret_bytes, twin_generator
@@ -121,9 +121,13 @@ class QkdLink:
         channel: Channel,
         security: SecuritySettings | None = None,
     ) -> None:
-        if receiver.x_basis_probability != 0.5:
+        if receiver.basis_choice == "passive" and receiver.x_basis_probability != 0.5:
             raise InputError(
                 "x_basis_probability", receiver.x_basis_probability, "must be 0.5: the proof does not cover a biased passive receiver"
+            )
+        if len(transmitter.mean_photon_numbers) not in EPSILON_SHARES:
+            raise InputError(
+                "mean_photon_numbers", transmitter.mean_photon_numbers, "must be 3 or 2: there are proofs for two decoys and one"
             )
         self.alice, self.bob = alice, bob
         self.name = f"{alice} - {bob}"
@@ -174,6 +178,7 @@ class QkdLink:
             epsilon_secrecy=self.security.epsilon_secrecy,
             epsilon_correctness=self.security.epsilon_correctness,
             qber_limit=self.security.qber_limit,
+            intensities=len(self.transmitter.mean_photon_numbers),
         )
         alice, bob = Alice(records[0], settings, self._pools[0]), Bob(records[1], settings, self._pools[1])
         run_in_process(alice, bob)
@@ -199,7 +204,7 @@ class QkdLink:
         return model(self.transmitter, self.receiver, steps.transmittance)
 
     def _prove(self, counts: BasisCounts, *, basis: int, leaked_bit: float) -> ProvenLength:
-        """Lim et al. 2014; each basis has half of the block's epsilons, so that the two keys together keep them."""
+        """Lim et al. 2014, or Rusca et al. 2018 with one decoy; each basis has half of the epsilons: both keys together keep them."""
         proven = proven_key(
             key_counts=counts.counts[basis],
             key_errors=counts.errors[basis],

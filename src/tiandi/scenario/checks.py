@@ -60,6 +60,8 @@ def _check_fibres(file: schema.ScenarioFile) -> None:
         if fibre.ends[0] == fibre.ends[1]:
             raise ScenarioError(f"topology.fibres[{number}].ends", fibre.ends, "must be two different nodes")
         known(f"topology.fibres[{number}].equipment", fibre.equipment, file.equipment.fibre_links)
+    for name, receiver in file.equipment.receivers.items():
+        known(f"equipment.receivers.{name}.detector", receiver.detector, file.equipment.detectors)
     for name, sheet in file.equipment.fibre_links.items():
         known(f"equipment.fibre_links.{name}.transmitter", sheet.transmitter, file.equipment.transmitters)
         known(f"equipment.fibre_links.{name}.receiver", sheet.receiver, file.equipment.receivers)

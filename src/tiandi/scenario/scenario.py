@@ -16,6 +16,7 @@ from PIL import Image
 
 from tiandi.clock import format_utc, parse_utc
 from tiandi.errors import NoPassError, ScenarioError
+from tiandi.physics.detectors import Detector
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.physics.orbit import Elements, Station
 from tiandi.physics.passes import SatellitePass, Visibility, find_passes
@@ -178,7 +179,10 @@ class Scenario:
         return _from_sheet(Transmitter, self.file.equipment.transmitters[name], f"equipment.transmitters.{name}")
 
     def _receiver(self, name: str) -> Receiver:
-        return _from_sheet(Receiver, self.file.equipment.receivers[name], f"equipment.receivers.{name}")
+        equipment = self.file.equipment
+        sheet = equipment.receivers[name]
+        detector = _from_sheet(Detector, equipment.detectors[sheet.detector], f"equipment.detectors.{sheet.detector}")
+        return _from_sheet(Receiver, sheet, f"equipment.receivers.{name}", detector=detector)
 
     # Sky.
 
@@ -256,6 +260,7 @@ class Scenario:
         return PlannedLink(link, satellite_pass.duration_s, satellite_pass, entry.published)
 
 
-def _from_sheet(made: type[Made], sheet: schema.TransmitterSheet | schema.ReceiverSheet, where: str) -> Made:
-    """The equipment of a data sheet: every field of ``made`` that the sheet has."""
-    return named(where, lambda: made(**{item.name: getattr(sheet, item.name) for item in fields(made)}))  # type: ignore[arg-type]
+def _from_sheet(made: type[Made], sheet: msgspec.Struct, where: str, **parts: object) -> Made:
+    """The equipment of a data sheet: every field of ``made`` that the sheet has, ``parts`` in place of the names it calls them by."""
+    given = {item.name: getattr(sheet, item.name) for item in fields(made)}  # type: ignore[arg-type]
+    return named(where, lambda: made(**given | parts))

@@ -119,25 +119,37 @@ class TransmitterSheet(Entry, frozen=True, kw_only=True):
     """Data sheet of a transmitter; see `tiandi.physics.equipment.Transmitter`."""
 
     clock_hz: float
-    mean_photon_numbers: tuple[float, float, float]
-    probabilities: tuple[float, float, float]
+    mean_photon_numbers: tuple[float, ...]
+    probabilities: tuple[float, ...]
     x_basis_probability: float
     divergence_full_angle_urad: float | None = None
     pointing_loss_db: float = 0.0
     labels: Labels = {}
 
 
+class DetectorSheet(Entry, frozen=True, kw_only=True):
+    """Data sheet of a single-photon detector; see `tiandi.physics.detectors.Detector`."""
+
+    efficiency: float
+    dark_count_rate_hz: float
+    dead_time_s: float = 0.0
+    after_pulse_probability: float = 0.0
+    after_pulse_lifetime_s: float = 1e-6
+    jitter_fwhm_s: float = 0.0
+    labels: Labels = {}
+
+
 class ReceiverSheet(Entry, frozen=True, kw_only=True):
-    """Data sheet of a receiver; see `tiandi.physics.equipment.Receiver`."""
+    """Data sheet of a receiver; see `tiandi.physics.equipment.Receiver`. ``detector`` names a sheet of its own."""
 
     optics_efficiency: float
-    detector_efficiency: float
-    dark_count_rate_hz: float
+    detector: str
     gate_s: float
-    dead_time_s: float
     misalignment: float
     background_rate_hz: float = 0.0
+    timing_sigma_s: float = 0.0
     x_basis_probability: float = 0.5
+    basis_choice: Literal["passive", "active"] = "passive"
     aperture_m: float | None = None
     labels: Labels = {}
 
@@ -156,6 +168,7 @@ class Equipment(Entry, frozen=True, kw_only=True):
     """Data sheets by name."""
 
     transmitters: dict[str, TransmitterSheet]
+    detectors: dict[str, DetectorSheet]
     receivers: dict[str, ReceiverSheet]
     fibre_links: dict[str, FibreLinkSheet]
 
