@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tiandi.distill.records import ReceiverRecord, TransmitterRecord
+from tiandi.physics.detectors import Detector
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.protocols.clicks import AfterPulsing, sample_clicks
 from tiandi.random import secret_bits
@@ -40,9 +41,12 @@ Probabilities = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ExpectedCounts:
-    """Mean counts of a block. Arrays are of shape (bases, intensities); ``sifted`` counts clicks in the transmitter's basis."""
+    """Mean counts of blocks, ``detected`` of shape (...).
 
-    detected: float
+    ``sifted`` (..., bases, intensities) counts clicks in the transmitter's basis, ``errors`` those of them with the other bit.
+    """
+
+    detected: NDArray[np.float64]
     sifted: NDArray[np.float64]
     errors: NDArray[np.float64]
 
@@ -78,23 +82,26 @@ def intercept_resend_probabilities(transmitter: Transmitter, receiver: Receiver,
     return share * disturbed + (1.0 - share) * squash(silent, receiver)
 
 
-def photons_at_detectors(received: NDArray[np.float64], receiver: Receiver) -> NDArray[np.float64]:
-    """Mean photons at the four detectors, shape (steps, intensities, bases, 4): right bit, wrong bit, then the other basis's two.
+def photons_at_detectors(
+    received: NDArray[np.float64], receiver: Receiver, x_basis_probability: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Mean photons at the four detectors, shape (..., bases, 4): right bit, wrong bit, then the other basis's two.
 
-    ``received`` are the mean photons before the basis choice, efficiency included. A passive receiver splits the light between the bases;
-    an active one sends all of it to the basis it has chosen, so each pair of detectors is given what it would see if it were that one.
+    ``received`` (...) are the mean photons before the basis choice, efficiency included. A passive receiver splits the light between the
+    bases; an active one sends all of it to the basis it has chosen, so each pair of detectors is given what it would see if it were
+    that one. ``x_basis_probability`` (broadcast against ``received``) stands in for the receiver's.
     """
     error = receiver.misalignment
-    right, wrong, other = 1.0 - error, error, 0.5
+    in_basis = np.array([1.0 - error, error])
     if receiver.basis_choice == "active":
-        shares = np.array([[right, wrong, other, other]] * BASES)
+        shares = np.broadcast_to(np.concatenate([in_basis, [0.5, 0.5]]), (BASES, 4))
     else:
-        split = np.array([[receiver.x_basis_probability], [1.0 - receiver.x_basis_probability]])
-        shares = np.hstack([split * right, split * wrong, (1 - split) * other, (1 - split) * other])
-    return received[:, :, None, None] * shares
+        this = _basis_probabilities(receiver, x_basis_probability)[..., None]
+        shares = np.concatenate([this * in_basis, (1.0 - this) * np.array([0.5, 0.5])], axis=-1)
+    return received[..., None, None] * shares
 
 
-def squash(mean_photons: NDArray[np.float64], receiver: Receiver) -> Probabilities:
+def squash(mean_photons: NDArray[np.float64], receiver: Receiver, x_basis_probability: ArrayLike | None = None) -> Probabilities:
     """Outcome probabilities of threshold detectors under ``mean_photons`` (..., bases, 4), as `photons_at_detectors` gives them.
 
     A passive receiver gives a gate with clicks in both bases one of them at random; either kind gives a gate with both detectors of a
@@ -105,7 +112,7 @@ def squash(mean_photons: NDArray[np.float64], receiver: Receiver) -> Probabiliti
     right, wrong, other_0, other_1 = np.moveaxis(1.0 - silent, -1, 0)
     this_basis, other_basis = 1.0 - (1.0 - right) * (1.0 - wrong), 1.0 - (1.0 - other_0) * (1.0 - other_1)
     if receiver.basis_choice == "active":
-        this_basis_kept = np.array([receiver.x_basis_probability, 1.0 - receiver.x_basis_probability])
+        this_basis_kept = _basis_probabilities(receiver, x_basis_probability)
         other_basis_kept = 1.0 - this_basis_kept
     else:
         this_basis_kept, other_basis_kept = 1.0 - 0.5 * other_basis, 1.0 - 0.5 * this_basis
@@ -117,52 +124,59 @@ def squash(mean_photons: NDArray[np.float64], receiver: Receiver) -> Probabiliti
     return np.stack([nothing, chosen_right, chosen_wrong, chosen_other], axis=-1)
 
 
+def _basis_probabilities(receiver: Receiver, x_basis_probability: ArrayLike | None) -> NDArray[np.float64]:
+    """Probability that the receiver measures in X and in Z, shape (..., bases)."""
+    x_basis = np.asarray(receiver.x_basis_probability if x_basis_probability is None else x_basis_probability, float)
+    return np.stack([x_basis, 1.0 - x_basis], axis=-1)
+
+
 def _sent(transmitter: Transmitter) -> NDArray[np.float64]:
     """Probability that a pulse has each intensity and basis, shape (intensities, bases)."""
     x_basis = transmitter.x_basis_probability
     return np.multiply.outer(np.asarray(transmitter.probabilities), [x_basis, 1.0 - x_basis])
 
 
-def _event_probabilities(transmitter: Transmitter, outcomes: Probabilities) -> NDArray[np.float64]:
-    """Probability of each (intensity, basis, outcome) with a click, shape (steps, intensities * bases * 3)."""
-    return (_sent(transmitter)[None, :, :, None] * outcomes[..., 1:]).reshape(outcomes.shape[0], -1)
-
-
-def _after_pulsing(transmitter: Transmitter, receiver: Receiver, outcomes: Probabilities) -> AfterPulsing:
-    """Trapped carriers of the receiver's detectors, and what the transmitter sent in gates without light, (steps, intensities * bases)."""
-    unseen = (_sent(transmitter) * outcomes[..., 0]).reshape(outcomes.shape[0], -1)
-    detector = receiver.detector
+def _after_pulsing(sent: NDArray[np.float64], outcomes: Probabilities, detector: Detector, clock_hz: float) -> AfterPulsing:
+    """Trapped carriers of the detectors, and what was sent in gates without light, (..., steps, intensities * bases)."""
+    unseen = (sent[..., None, :, :] * outcomes[..., 0]).reshape(*outcomes.shape[:-3], -1)
     return AfterPulsing(
-        detector.after_pulse_probability, detector.after_pulse_lifetime_s * transmitter.clock_hz, unseen / unseen.sum(axis=1, keepdims=True)
+        detector.after_pulse_probability, detector.after_pulse_lifetime_s * clock_hz, unseen / unseen.sum(axis=-1, keepdims=True)
     )
 
 
 def expected_counts(transmitter: Transmitter, receiver: Receiver, outcomes: Probabilities, pulses: NDArray[np.int64]) -> ExpectedCounts:
-    """Mean counts when each of the steps sends ``pulses`` (steps,) pulses, with dead time R / (1 + R tau) and after-pulses.
+    """Mean counts when each of the steps sends ``pulses`` (steps,) pulses, with dead time R / (1 + R tau) and after-pulses."""
+    return counts_from_outcomes(_sent(transmitter), outcomes, pulses, detector=receiver.detector, clock_hz=transmitter.clock_hz)
+
+
+def counts_from_outcomes(
+    sent: NDArray[np.float64], outcomes: Probabilities, pulses: NDArray[np.int64], *, detector: Detector, clock_hz: float
+) -> ExpectedCounts:
+    """Mean counts for pulses ``sent`` with these probabilities, shape (..., intensities, bases), for any number of links at once.
 
     Every click is followed by a mean number p q / (1 - p q) of after-pulses: p that a carrier is trapped, q that it is released while
     the detectors are alive; that several are trapped at once is left out (an error below p^2 of the counts while clicks are rarer
     than releases). An after-pulse falls on a random setting of the transmitter, and half of those in its basis are errors.
+    ``outcomes`` has shape (..., steps, intensities, bases, outcomes).
     """
-    events = _event_probabilities(transmitter, outcomes)
-    trapped = _after_pulsing(transmitter, receiver, outcomes)
-    dead_pulses = _dead_pulses(transmitter, receiver)
-    rate = events.sum(axis=1)
+    clicks = sent[..., None, :, :, None] * outcomes[..., 1:]
+    trapped = _after_pulsing(sent, outcomes, detector, clock_hz)
+    dead_pulses = _dead_pulses(detector, clock_hz)
+    rate = clicks.sum(axis=(-3, -2, -1))
     first_release = 1.0 / (1.0 + rate * trapped.lifetime_pulses)
     survival = math.exp(-dead_pulses / trapped.lifetime_pulses)
     followers = trapped.probability * first_release / (1.0 - (1.0 - first_release) * survival)
     clicks_per_light = 1.0 / (1.0 - followers)
     live = pulses / (1.0 + dead_pulses * rate * clicks_per_light)
 
-    clicks = events.reshape(*outcomes.shape[:3], CLICK_OUTCOMES)
-    in_this_basis = clicks[..., :2].sum(axis=(1, 3)) + clicks[..., ::-1, 2].sum(axis=1)
-    after = (live * (clicks_per_light - 1.0))[:, None] * in_this_basis
-    after_sifted = np.einsum("tb,tib->ib", after, trapped.settings.reshape(*outcomes.shape[:3]))
-    light = np.tensordot(live, clicks, axes=1)
+    in_this_basis = clicks[..., :2].sum(axis=(-3, -1)) + clicks[..., ::-1, 2].sum(axis=-2)
+    after = (live * (clicks_per_light - 1.0))[..., None] * in_this_basis
+    after_sifted = np.einsum("...tb,...tib->...bi", after, trapped.settings.reshape(outcomes.shape[:-1]))
+    light = np.einsum("...t,...tibo->...bio", live, clicks)
     return ExpectedCounts(
-        detected=float(light.sum() + after.sum()),
-        sifted=(light[..., :2].sum(axis=-1) + after_sifted).T,
-        errors=(light[..., 1] + 0.5 * after_sifted).T,
+        detected=np.asarray(light.sum(axis=(-3, -2, -1)) + after.sum(axis=(-2, -1))),
+        sifted=light[..., :2].sum(axis=-1) + after_sifted,
+        errors=light[..., 1] + 0.5 * after_sifted,
     )
 
 
@@ -179,12 +193,13 @@ def sample_detections(
     receiver finds in the other basis, are drawn from the operating system, as real devices draw them for themselves. An after-pulse
     shows the basis and the bit of the click that it descends from.
     """
+    sent = _sent(transmitter)
     clicks = sample_clicks(
-        _event_probabilities(transmitter, outcomes),
+        (sent[:, :, None] * outcomes[..., 1:]).reshape(outcomes.shape[0], -1),
         np.asarray(pulses, np.int64),
-        _dead_pulses(transmitter, receiver),
+        _dead_pulses(receiver.detector, transmitter.clock_hz),
         generator,
-        _after_pulsing(transmitter, receiver, outcomes),
+        _after_pulsing(sent, outcomes, receiver.detector, transmitter.clock_hz),
     )
     settings = outcomes.shape[1] * BASES
     light, sent = np.arange(settings * CLICK_OUTCOMES), np.arange(settings)
@@ -203,6 +218,6 @@ def sample_detections(
     )
 
 
-def _dead_pulses(transmitter: Transmitter, receiver: Receiver) -> int:
+def _dead_pulses(detector: Detector, clock_hz: float) -> int:
     """Pulses that pass unseen after a click; clicks between gates are left out."""
-    return int(np.ceil(receiver.detector.dead_time_s * transmitter.clock_hz - 1e-9))
+    return math.ceil(detector.dead_time_s * clock_hz - 1e-9)

@@ -142,3 +142,38 @@ def proven_key(
     overhead = 0.0 if bound == "asymptotic" else 6 * np.log2(shares / epsilon_secrecy) + np.log2(2.0 / epsilon_correctness)
     length = key.vacuum + key.single_photon * (1.0 - binary_entropy(phase_error)) - np.asarray(leaked_bit, float) - overhead
     return ProvenKey(length_bit=np.maximum(0.0, length), key_basis=key, test_basis=test, phase_error=np.asarray(phase_error))
+
+
+def expected_secret_bit(
+    sifted: ArrayLike,
+    errors: ArrayLike,
+    *,
+    mean_photon_numbers: ArrayLike,
+    probabilities: ArrayLike,
+    epsilon_secrecy: float,
+    epsilon_correctness: float,
+    reconciliation_efficiency: float,
+    bound: Bound = "hoeffding",
+) -> Array:
+    """Secret bits (...) of blocks whose counts (..., bases, intensities) are known, key being made in both bases.
+
+    Each basis tests the other and has half of the epsilons; the leak is ``reconciliation_efficiency`` times the Shannon limit.
+    """
+    sifted, errors = np.asarray(sifted, float), np.asarray(errors, float)
+    total = sifted.sum(axis=-1)
+    qber = np.divide(errors.sum(axis=-1), total, out=np.full(total.shape, 0.5), where=total > 0)
+    leaked = reconciliation_efficiency * binary_entropy(qber) * total
+    # Mean photon numbers and probabilities are the same in both bases.
+    proven = proven_key(
+        key_counts=sifted,
+        key_errors=errors,
+        test_counts=sifted[..., ::-1, :],
+        test_errors=errors[..., ::-1, :],
+        mean_photon_numbers=np.asarray(mean_photon_numbers, float)[..., None, :],
+        probabilities=np.asarray(probabilities, float)[..., None, :],
+        leaked_bit=leaked,
+        epsilon_secrecy=epsilon_secrecy / 2,
+        epsilon_correctness=epsilon_correctness / 2,
+        bound=bound,
+    )
+    return proven.length_bit.sum(axis=-1)

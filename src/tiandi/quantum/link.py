@@ -14,7 +14,7 @@ from tiandi.distill.bob import Bob
 from tiandi.distill.exchange import run_in_process
 from tiandi.distill.ledger import BasisCounts, Ledger
 from tiandi.distill.party import ProvenLength, Settings
-from tiandi.distill.records import BASIS_NAMES, KeyBlock
+from tiandi.distill.records import KeyBlock
 from tiandi.errors import DistillationAborted, InputError
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.protocols.decoy_bb84 import (
@@ -25,8 +25,8 @@ from tiandi.protocols.decoy_bb84 import (
     outcome_probabilities,
     sample_detections,
 )
-from tiandi.protocols.finite_key import EPSILON_SHARES, proven_key
-from tiandi.protocols.information import binary_entropy
+from tiandi.protocols.finite_key import EPSILON_SHARES, expected_secret_bit, proven_key
+from tiandi.protocols.optimiser import optimise_decoy_bb84
 from tiandi.quantum.channel import Channel, ChannelSteps
 from tiandi.random import secret_bytes, twin_generator
 from tiandi.tags import TAG_KEY_BYTE
@@ -145,13 +145,35 @@ class QkdLink:
         steps = self.channel.steps(duration_s)
         pulses = self._pulses(steps)
         counts = expected_counts(self.transmitter, self.receiver, self._outcomes(steps, "none"), pulses)
-        secret = 0.0
-        if counts.sifted.sum(axis=1).min() >= 1.0:
-            for basis in range(len(BASIS_NAMES)):
-                qber = counts.errors[basis].sum() / counts.sifted[basis].sum()
-                leaked = EXPECTED_RECONCILIATION_EFFICIENCY * float(binary_entropy(qber)) * counts.sifted[basis].sum()
-                secret += self._prove(BasisCounts(counts.sifted, counts.errors), basis=basis, leaked_bit=leaked).length_bit
-        return Forecast(float(steps.duration_s.sum()), counts, secret)
+        secret_bit = expected_secret_bit(
+            counts.sifted,
+            counts.errors,
+            mean_photon_numbers=self.transmitter.mean_photon_numbers,
+            probabilities=self.transmitter.probabilities,
+            epsilon_secrecy=self.security.epsilon_secrecy,
+            epsilon_correctness=self.security.epsilon_correctness,
+            reconciliation_efficiency=EXPECTED_RECONCILIATION_EFFICIENCY,
+        )
+        return Forecast(float(steps.duration_s.sum()), counts, float(secret_bit))
+
+    def optimised(self, duration_s: float) -> QkdLink:
+        """This link with the intensities, probabilities and basis bias that give a block of ``duration_s`` [s] the most key.
+
+        Modules keep their hardware: an active receiver changes its bias, a passive one keeps its beam splitter.
+        """
+        steps = self.channel.steps(duration_s)
+        best = optimise_decoy_bb84(
+            self.transmitter,
+            self.receiver,
+            steps.transmittance,
+            self._pulses(steps),
+            epsilon_secrecy=self.security.epsilon_secrecy,
+            epsilon_correctness=self.security.epsilon_correctness,
+            reconciliation_efficiency=EXPECTED_RECONCILIATION_EFFICIENCY,
+        )
+        return QkdLink(
+            self.alice, self.bob, transmitter=best.transmitter, receiver=best.receiver, channel=self.channel, security=self.security
+        )
 
     def distil(
         self,
