@@ -74,7 +74,7 @@ def test_two_decoys_and_endless_pulses(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("row", TNO["bb84_finite"], ids=lambda row: f"{row['att_dB']} dB, {row['N']:g} pulses")
 def test_two_decoys_and_a_block_of_pulses(row: dict[str, Any]) -> None:
-    """Another proof (a linear programme with bounds of its own), rated per pulse of the X basis: ours, with Chernoff bounds, is within 8 %."""
+    """Another proof (a linear programme with bounds of its own), rated per pulse of the X basis: ours is within 8 %."""
     gains, qbers = gains_and_qbers(row["mu"], row["att_dB"]).T
     key, test = (
         decoy_bounds(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter, Token
 
 import tiandi
+from tiandi.cli import EXIT_FAILED
 from tiandi.errors import InputError, NoPassError
 
 if TYPE_CHECKING:
@@ -118,6 +119,50 @@ def passes(
         _print_json({"passes": rows})
         return
     show_passes(_console(), loaded.title, rows)
+
+
+@app.command
+def reproduce(
+    *names: Annotated[str, Parameter(help="Experiments; default: all. A wrong name lists them.")],
+    report: Annotated[Path | None, Parameter(help="Also write the table and the figures to this HTML file.")] = None,
+    json: Json = False,
+) -> None:
+    """Put published experiments beside our figures: value and label, ours, difference, tolerance and why, verdict."""
+    with _progress() as notify:
+        from tiandi.cli.render import show_experiments
+        from tiandi.experiments.catalogue import choose_experiments
+
+        chosen = choose_experiments(names)
+        rows = []
+        for done, experiment in enumerate(chosen):
+            notify(experiment.name, done, len(chosen))
+            rows += experiment.rows()
+        if report is not None:
+            from tiandi.experiments.report import html_report
+
+            notify("report", len(chosen), len(chosen))
+            _write_whole(report, html_report(chosen, rows))
+    if json:
+        _print_json({"experiments": rows})
+    else:
+        show_experiments(_console(), chosen, rows)
+    if any(row.verdict == "fail" for row in rows):
+        raise SystemExit(EXIT_FAILED)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """The file is there as a whole or not at all."""
+    if not path.parent.is_dir():
+        raise InputError("report", str(path), "its folder must exist")
+    if path.is_dir():
+        raise InputError("report", str(path), "must be a file, not a folder")
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError("report", str(path), f"cannot be written: {error.strerror}") from None
 
 
 def _console() -> Console:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from tiandi.experiments.experiment import Experiment, Row
+from tiandi.experiments.report import allowed, difference, figure_text, spread
 from tiandi.scenario.demonstration import Pictures
 from tiandi.scenario.report import EavesdropperReport, Hop, LinkRow, PassRow, Report
 
@@ -59,6 +62,38 @@ def show_passes(console: Console, title: str, rows: Sequence[dict[str, object]])
             f"{row['sun_elevation_deg']:.0f}°",
         )
     console.print(table)
+
+
+def show_experiments(console: Console, experiments: Sequence[Experiment], rows: Sequence[Row]) -> None:
+    """One table an experiment, with the reasons of its tolerances, its free parameters and its model; then a count of the verdicts."""
+    for experiment in experiments:
+        data = experiment.data
+        own = [row for row in rows if row.experiment == experiment.name]
+        reasons = list(dict.fromkeys(row.why for row in own))
+        table = _table(data.title, ["figure"], ["published", "ours", "difference", "spread"])
+        for name in ("passes within", "verdict"):
+            table.add_column(name)
+        for row in own:
+            table.add_row(
+                Text(f"{row.what}{f' [{row.unit}]' if row.unit else ''}"),
+                figure_text(row.published) + ("" if row.label == "published" else f" ({row.label})"),
+                figure_text(row.ours),
+                difference(row),
+                spread(row),
+                Text.assemble(allowed(row), (f" ({reasons.index(row.why) + 1})", "dim")),
+                Text(row.verdict, style={"pass": "green", "fail": "bold red"}.get(row.verdict, "yellow")),
+            )
+        console.print(table)
+        notes = [f"({place}) {reason}." for place, reason in enumerate(reasons, 1)]
+        notes += [
+            f"Free: {name} = {figure_text(entry.value)}, {' to '.join(figure_text(end) for end in entry.ends)} ({entry.why})."
+            for name, entry in data.parameters.items()
+            if entry.ends
+        ]
+        notes += [" ".join(data.model.split()), f"{data.source}."]
+        console.print(Padding(Text("\n".join(notes), style="dim"), (0, 1, 1, 1)))
+    counted = Counter(row.verdict for row in rows)
+    console.print(", ".join(f"{counted[verdict]} {verdict}" for verdict in ("pass", "fail", "not reproducible")), highlight=False)
 
 
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:

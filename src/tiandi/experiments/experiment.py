@@ -15,8 +15,11 @@ from itertools import product
 from typing import Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from tiandi.errors import InputError
+from tiandi.physics.orbit import Elements, Station
 
 Label = Literal["published", "recalled", "computed", "assumed"]
 """Published: read in the source. Recalled: known to the field, not re-read here. Computed: worked out from other figures. Assumed: ours."""
@@ -37,6 +40,11 @@ class Parameter(Entry, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     why: str = ""
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """Both ends of the range that the publication leaves open; none where it leaves nothing open."""
+        return () if self.low is None or self.high is None else (self.low, self.high)
 
 
 class Published(Entry, frozen=True, kw_only=True):
@@ -60,6 +68,23 @@ class Digitised(Entry, frozen=True, kw_only=True):
     label: Label
 
 
+class ElementsEntry(Entry, frozen=True, kw_only=True):
+    """Two-line elements of the satellite at the time of the experiment."""
+
+    line1: str
+    line2: str
+    source: str
+
+
+class StationEntry(Entry, frozen=True, kw_only=True):
+    """Where a ground station stands."""
+
+    latitude_deg: float
+    longitude_deg: float
+    altitude_m: float
+    source: str
+
+
 class DataFile(Entry, frozen=True, kw_only=True):
     """Everything known about one experiment from outside."""
 
@@ -69,6 +94,17 @@ class DataFile(Entry, frozen=True, kw_only=True):
     parameters: dict[str, Parameter] = {}
     published: dict[str, Published]
     digitised: dict[str, Digitised] = {}
+    elements: dict[str, ElementsEntry] = {}
+    stations: dict[str, StationEntry] = {}
+
+    def satellite(self, name: str) -> Elements:
+        """The elements called ``name``."""
+        return Elements(name, self.elements[name].line1, self.elements[name].line2)
+
+    def station(self, name: str) -> Station:
+        """The ground station called ``name``."""
+        entry = self.stations[name]
+        return Station(name, entry.latitude_deg, entry.longitude_deg, entry.altitude_m)
 
 
 @dataclass(frozen=True)
@@ -76,8 +112,8 @@ class Curve:
     """A line of a plot, or points where ``points`` is set."""
 
     label: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[float] | NDArray[np.float64]
+    y: Sequence[float] | NDArray[np.float64]
     points: bool = False
 
 
@@ -115,7 +151,7 @@ class Experiment:
     """A published experiment. ``compute`` turns parameters into our figures, under the names the data file publishes them."""
 
     name: str
-    compute: Callable[[Parameters], Figures]
+    compute: Callable[[Parameters, DataFile], Figures]
     draw: Callable[[Parameters, DataFile], Sequence[Plot]] = field(default=lambda _parameters, _data: ())
 
     @cached_property
@@ -135,15 +171,15 @@ class Experiment:
 
     def corners(self) -> list[dict[str, float]]:
         """The parameters at every combination of the ends of the free ones; none when nothing is free."""
-        free = {name: (p.low, p.high) for name, p in self.data.parameters.items() if p.low is not None and p.high is not None}
+        free = {name: entry.ends for name, entry in self.data.parameters.items() if entry.ends}
         if not free:
             return []
         return [self.parameters | dict(zip(free, ends, strict=True)) for ends in product(*free.values())]
 
     def rows(self) -> list[Row]:
         """The table of this experiment."""
-        stated = self.compute(self.parameters)
-        spread = [self.compute(corner) for corner in self.corners()]
+        stated = self.compute(self.parameters, self.data)
+        spread = [self.compute(corner, self.data) for corner in self.corners()]
         return [self._row(key, stated, spread) for key in self.data.published]
 
     def _row(self, key: str, stated: Figures, spread: Sequence[Figures]) -> Row:

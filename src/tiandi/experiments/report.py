@@ -1,0 +1,128 @@
+"""The table of experiments and their figures as one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from html import escape
+
+import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from tiandi.experiments.experiment import DataFile, Experiment, Plot, Row
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 88em; margin: 2em auto; padding: 0 1em; color: #1b1f24; background: #fff; }
+h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2.2em; border-top: 1px solid #d0d7de; padding-top: 1em; }
+table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
+td:first-child { white-space: nowrap; } td.why { min-width: 13em; }
+th, td { padding: .3em .7em; text-align: left; border-bottom: 1px solid #eaeef2; vertical-align: top; }
+th { font-weight: 600; color: #57606a; } td.number { text-align: right; white-space: nowrap; }
+.pass { color: #1a7f37; } .fail { color: #cf222e; font-weight: 600; } .not { color: #9a6700; }
+.label, .why, .source { color: #57606a; }
+.figures { display: flex; flex-wrap: wrap; gap: 1em; } .figures svg { max-width: 100%; height: auto; }
+"""
+EXPLANATION = (
+    "Parameters are the published ones; nothing is fitted. A free parameter is one that the publication leaves open: the spread is ours"
+    " over the ends of all such ranges. A label says how well a figure is known here: published (read in the source), recalled, computed,"
+    " assumed."
+)
+FIGURE_INCHES = (4.8, 3.3)
+
+
+def figure_text(value: float | None) -> str:
+    """A figure as a person reads it: four digits, thousands apart; a dash for none."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    if value == 0:
+        return "0"
+    if size >= 1e7 or size < 1e-3:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.5g}" if size >= 100 else f"{value:.4g}"
+
+
+def difference(row: Row) -> str:
+    """Ours against the published figure: in decibels, or in percent, or as a plain difference where the published one is 0."""
+    if row.ours is None:
+        return "–"
+    if row.unit == "dB":
+        return f"{row.ours - row.published:+.2f} dB"
+    return f"{row.ours - row.published:+.3g}" if row.published == 0 else f"{100 * (row.ours / row.published - 1):+.1f} %"
+
+
+def spread(row: Row) -> str:
+    """Ours over the ranges of the free parameters."""
+    return "" if row.spread is None or row.spread[0] == row.spread[1] else f"{figure_text(row.spread[0])} to {figure_text(row.spread[1])}"
+
+
+def allowed(row: Row) -> str:
+    """What would pass."""
+    if row.low is None or row.high is None:
+        return ""
+    return f"{figure_text(row.low)} to {figure_text(row.high)}" if row.high != float("inf") else f"at least {figure_text(row.low)}"
+
+
+def html_report(experiments: Sequence[Experiment], rows: Sequence[Row]) -> str:
+    """The whole report."""
+    counted = ", ".join(f"{sum(row.verdict == verdict for row in rows)} {verdict}" for verdict in ("pass", "fail", "not reproducible"))
+    sections = "".join(_section(experiment, [row for row in rows if row.experiment == experiment.name]) for experiment in experiments)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>tiandi: published experiments, reproduced</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>Published experiments, reproduced</h1>'
+        f"<p>{counted}. {EXPLANATION}</p>{sections}</body></html>\n"
+    )
+
+
+def _section(experiment: Experiment, rows: Sequence[Row]) -> str:
+    data = experiment.data
+    head = "".join(
+        f"<th>{name}</th>" for name in ("figure", "published", "", "ours", "difference", "spread", "passes within", "why", "verdict")
+    )
+    body = "".join(_table_row(row) for row in rows)
+    figures = "".join(_svg(plot) for plot in experiment.plots())
+    return (
+        f'<h2 id="{escape(experiment.name)}">{escape(data.title)} <small class="label">{escape(experiment.name)}</small></h2>'
+        f'<p class="source">{escape(data.source)}</p><p>{escape(data.model)}</p><table><tr>{head}</tr>{body}</table>'
+        f'{_free_parameters(data)}<div class="figures">{figures}</div>'
+    )
+
+
+def _table_row(row: Row) -> str:
+    unit = f" {row.unit}" if row.unit else ""
+    cells = [
+        f"<td>{escape(row.what)}</td>",
+        f'<td class="number">{figure_text(row.published)}{escape(unit)}</td><td class="label">{row.label}</td>',
+        f'<td class="number">{figure_text(row.ours)}</td><td class="number">{difference(row)}</td><td class="number">{spread(row)}</td>',
+        f'<td class="number">{allowed(row)}</td><td class="why">{escape(row.why)}</td>',
+        f'<td class="{row.verdict.split()[0]}">{row.verdict}</td>',
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _free_parameters(data: DataFile) -> str:
+    free = [
+        f"<li>{escape(name)} = {figure_text(entry.value)}, {' to '.join(figure_text(end) for end in entry.ends)}: {escape(entry.why)}</li>"
+        for name, entry in data.parameters.items()
+        if entry.ends
+    ]
+    return f"<p>Free parameters:</p><ul>{''.join(free)}</ul>" if free else ""
+
+
+def _svg(plot: Plot) -> str:
+    """A plot as inline SVG; the same input gives the same bytes."""
+    with mpl.rc_context({"svg.hashsalt": plot.title, "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}):
+        figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
+        axes = figure.add_subplot()
+        for curve in plot.curves:
+            axes.plot(curve.x, curve.y, "o" if curve.points else "-", label=curve.label, markersize=4)
+        axes.set(title=plot.title, xlabel=plot.x_label, ylabel=plot.y_label, yscale="log" if plot.logarithmic else "linear")
+        if len(plot.curves) > 1:
+            axes.legend(frameon=False)
+        drawn = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
+            drawn, metadata={"Date": None}
+        )
+    text = drawn.getvalue()
+    return text[text.index("<svg") :]
