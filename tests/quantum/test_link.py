@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from tiandi.distill.records import KeyBlock
-from tiandi.errors import InputError, QberTooHigh
+from tiandi.errors import InputError, NoSecretKey, PeerAborted, QberTooHigh
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.quantum.channel import FibreChannel
-from tiandi.quantum.link import QkdLink, SecuritySettings
+from tiandi.quantum.link import Eavesdropper, QkdLink, SecuritySettings
 
 
 def test_a_block_gives_both_ends_the_same_key(link: QkdLink) -> None:
@@ -89,3 +89,21 @@ def test_a_block_shows_nothing_of_its_key(link: QkdLink) -> None:
     block = link.distil(4.0, seed=1)
     assert block.keys()[0].key.hex() not in repr(block)
     assert repr(block.keys()[0].key) not in repr(block)
+
+
+@pytest.mark.parametrize("eavesdropper", ["photon-number-splitting", "unambiguous-discrimination"])
+def test_a_link_makes_no_key_under_attacks_that_decoys_notice(link: QkdLink, eavesdropper: Eavesdropper) -> None:
+    """Errors stay as they were: it is the proof that finds nothing."""
+    block = link.distil(10.0, seed=3, eavesdropper=eavesdropper)
+    assert isinstance(block.alice, NoSecretKey)
+    assert isinstance(block.bob, PeerAborted | NoSecretKey)
+
+
+def test_a_link_cannot_tell_a_split_beam_from_the_fibre(link: QkdLink) -> None:
+    """And need not: the proof has given the eavesdropper that much."""
+    assert not link.distil(10.0, seed=3, eavesdropper="beam-splitting").aborted
+
+
+def test_an_unknown_eavesdropper_is_refused(link: QkdLink) -> None:
+    with pytest.raises(InputError, match="eavesdropper = 'mallory': must be none or one of intercept-resend"):
+        link.distil(1.0, eavesdropper="mallory")  # type: ignore[arg-type]

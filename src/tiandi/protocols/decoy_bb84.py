@@ -57,31 +57,6 @@ def outcome_probabilities(transmitter: Transmitter, receiver: Receiver, transmit
     return squash(photons_at_detectors(received, receiver), receiver)
 
 
-def intercept_resend_probabilities(transmitter: Transmitter, receiver: Receiver, transmittance: NDArray[np.float64]) -> Probabilities:
-    """Outcome probabilities when an eavesdropper measures every pulse at the transmitter and sends on what she saw.
-
-    She has perfect detectors and picks a basis at random, and a bit at random where both detectors click; she stays silent where
-    she saw nothing, and where she saw light she resends a coherent pulse of the one strength that keeps the receiver's mean count as
-    it was. Errors betray her, and the counts of decoys against signals, which she cannot tell apart. In half of the sifted gates her
-    basis was wrong and the bit is random: while the resent pulses are weak at the receiver, the error rate is 25 % plus half the
-    honest one (Bennett and Brassard 1984, doi:10.1016/j.tcs.2014.05.025).
-    """
-    mean_photons = np.asarray(transmitter.mean_photon_numbers)
-    transmittance = np.asarray(transmittance, float) * receiver.efficiency
-    probabilities = np.asarray(transmitter.probabilities)
-    caught = 1.0 - np.exp(-mean_photons)
-    honest = -np.expm1(-transmittance[:, None] * mean_photons) @ probabilities
-    resent = -np.log1p(-np.minimum(honest / (caught @ probabilities), 1.0 - 1e-12))
-
-    right_basis = photons_at_detectors(resent[:, None], receiver)
-    silent = np.zeros_like(right_basis)
-    # In the wrong basis she resends a state of that basis: the detectors trade places. Which of its two bits does not matter here.
-    wrong_basis = np.flip(right_basis, axis=2)[..., [2, 3, 0, 1]]
-    disturbed = 0.5 * squash(right_basis, receiver) + 0.5 * squash(wrong_basis, receiver)
-    share = caught[None, :, None, None]
-    return share * disturbed + (1.0 - share) * squash(silent, receiver)
-
-
 def photons_at_detectors(
     received: NDArray[np.float64], receiver: Receiver, x_basis_probability: ArrayLike | None = None
 ) -> NDArray[np.float64]:

@@ -70,23 +70,10 @@ def optimise_decoy_bb84(
     transmitter, a passive one keeps its beam splitter. The search repeats with ``seed``.
     """
     transmittance, pulses = np.asarray(transmittance, float), np.asarray(pulses, np.int64)
-    count = len(transmitter.mean_photon_numbers)
-    has_vacuum = transmitter.mean_photon_numbers[-1] == 0.0
-    security = {"epsilon_secrecy": epsilon_secrecy, "epsilon_correctness": epsilon_correctness}
-
-    def settings(candidates: Array) -> tuple[Array, Array, Array]:
-        """Mean photon numbers (n, intensities), probabilities (n, intensities), X bias (n,); every draw is valid."""
-        shares, x_basis = candidates[:-1].T, candidates[-1]
-        means = np.cumprod(shares[:, : count - has_vacuum], axis=1)
-        if has_vacuum:
-            means = np.concatenate([means, np.zeros((len(means), 1))], axis=1)
-        cuts = shares[:, count - has_vacuum :]
-        left = np.cumprod(np.concatenate([np.ones((len(cuts), 1)), 1.0 - cuts], axis=1), axis=1)
-        probabilities = left * np.concatenate([cuts, np.ones((len(cuts), 1))], axis=1)
-        return np.asarray(means, float), np.asarray(probabilities, float), x_basis
+    settings = _Settings(len(transmitter.mean_photon_numbers), transmitter.mean_photon_numbers[-1] == 0.0)
 
     def secret_bit(candidates: Array, transmittance: Array, pulses: NDArray[np.int64]) -> Array:
-        means, probabilities, x_basis = settings(candidates)
+        means, probabilities, x_basis = settings.of(candidates)
         received = means[:, None, :] * transmittance[:, None] * receiver.efficiency
         bob_x_basis = x_basis[:, None, None] if receiver.basis_choice == "active" else None
         outcomes = squash(photons_at_detectors(received, receiver, bob_x_basis), receiver, bob_x_basis)
@@ -97,15 +84,15 @@ def optimise_decoy_bb84(
             counts.errors,
             mean_photon_numbers=means,
             probabilities=probabilities,
+            epsilon_secrecy=epsilon_secrecy,
+            epsilon_correctness=epsilon_correctness,
             reconciliation_efficiency=reconciliation_efficiency,
             bound=bound,
-            **security,
         )
 
     gathered = _gather(transmittance, pulses)
-    limits = [(0.05, 1.0), *[(0.02, 0.48)] * (count - 1 - has_vacuum), *[(SMALLEST_SHARE, 1.0 - SMALLEST_SHARE)] * count]
-    best, _ = maximise(lambda candidates: secret_bit(candidates, *gathered), limits, seed=seed)
-    means, probabilities, x_basis = settings(best[:, None])
+    best, _ = maximise(lambda candidates: secret_bit(candidates, *gathered), settings.limits, seed=seed)
+    means, probabilities, x_basis = settings.of(best[:, None])
     bias = float(x_basis[0])
     return Optimum(
         replace(
@@ -117,6 +104,31 @@ def optimise_decoy_bb84(
         replace(receiver, x_basis_probability=bias) if receiver.basis_choice == "active" else receiver,
         float(secret_bit(best[:, None], transmittance, pulses)[0]),
     )
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """A transmitter's settings as shares of what is left, so that every candidate within the limits is a valid transmitter."""
+
+    intensities: int
+    has_vacuum: bool
+
+    @property
+    def limits(self) -> list[tuple[float, float]]:
+        return [
+            (0.05, 1.0),
+            *[(0.02, 0.48)] * (self.intensities - 1 - self.has_vacuum),
+            *[(SMALLEST_SHARE, 1.0 - SMALLEST_SHARE)] * self.intensities,
+        ]
+
+    def of(self, candidates: Array) -> tuple[Array, Array, Array]:
+        """Mean photon numbers (n, intensities), probabilities (n, intensities) and X bias (n,) of candidates (parameters, n)."""
+        shares, x_basis = candidates[:-1].T, candidates[-1]
+        bright = self.intensities - self.has_vacuum
+        means = np.pad(np.cumprod(shares[:, :bright], axis=1), ((0, 0), (0, int(self.has_vacuum))))
+        cuts = shares[:, bright:]
+        left = np.pad(np.cumprod(1.0 - cuts, axis=1), ((0, 0), (1, 0)), constant_values=1.0)
+        return np.asarray(means, float), np.asarray(left * np.pad(cuts, ((0, 0), (0, 1)), constant_values=1.0), float), x_basis
 
 
 def _gather(transmittance: Array, pulses: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,9 +22,16 @@ from tiandi.protocols.decoy_bb84 import (
     ExpectedCounts,
     Probabilities,
     expected_counts,
-    intercept_resend_probabilities,
     outcome_probabilities,
     sample_detections,
+)
+from tiandi.protocols.detector_attacks import detector_blinding, time_shift
+from tiandi.protocols.eavesdroppers import (
+    Eavesdropping,
+    beam_splitting,
+    intercept_resend,
+    photon_number_splitting,
+    unambiguous_discrimination,
 )
 from tiandi.protocols.finite_key import EPSILON_SHARES, expected_secret_bit, proven_key
 from tiandi.protocols.optimiser import optimise_decoy_bb84
@@ -32,7 +40,23 @@ from tiandi.random import secret_bytes, twin_generator
 from tiandi.tags import TAG_KEY_BYTE
 from tiandi.units import loss_from_transmittance
 
-Eavesdropper = Literal["none", "intercept-resend"]
+Eavesdropper = Literal[
+    "none",
+    "intercept-resend",
+    "photon-number-splitting",
+    "unambiguous-discrimination",
+    "beam-splitting",
+    "time-shift",
+    "detector-blinding",
+]
+_ATTACKS: dict[Eavesdropper, Callable[[Transmitter, Receiver, NDArray[np.float64]], Eavesdropping]] = {
+    "intercept-resend": intercept_resend,
+    "photon-number-splitting": photon_number_splitting,
+    "unambiguous-discrimination": unambiguous_discrimination,
+    "beam-splitting": beam_splitting,
+    "time-shift": time_shift,
+    "detector-blinding": detector_blinding,
+}
 
 PRE_SHARED_BLOCKS = 8
 """For how many blocks the pre-shared key pays before the first must have replenished it."""
@@ -222,8 +246,11 @@ class QkdLink:
         return np.floor(steps.duration_s * self.transmitter.clock_hz).astype(np.int64)
 
     def _outcomes(self, steps: ChannelSteps, eavesdropper: Eavesdropper) -> Probabilities:
-        model = outcome_probabilities if eavesdropper == "none" else intercept_resend_probabilities
-        return model(self.transmitter, self.receiver, steps.transmittance)
+        if eavesdropper == "none":
+            return outcome_probabilities(self.transmitter, self.receiver, steps.transmittance)
+        if eavesdropper not in _ATTACKS:
+            raise InputError("eavesdropper", eavesdropper, f"must be none or one of {', '.join(_ATTACKS)}")
+        return _ATTACKS[eavesdropper](self.transmitter, self.receiver, steps.transmittance).outcomes
 
     def _prove(self, counts: BasisCounts, *, basis: int, leaked_bit: float) -> ProvenLength:
         """Lim et al. 2014, or Rusca et al. 2018 with one decoy; each basis has half of the epsilons: both keys together keep them."""
