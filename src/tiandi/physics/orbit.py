@@ -1,7 +1,8 @@
-"""Where a satellite is: SGP4 from two-line elements, turned into the Earth-fixed frame and seen from a station."""
+"""Where a satellite is: SGP4 from mean elements, turned into the Earth-fixed frame and seen from a station."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,47 +20,79 @@ from tiandi.constants import (
     SECONDS_PER_DAY,
 )
 from tiandi.errors import ElementsError, InputError
+from tiandi.physics.omm import satellite_from_omm
 from tiandi.units import METRE_PER_KILOMETRE
 
 Positions = NDArray[np.float64]
 """Positions [km], shape (n, 3)."""
 
+Velocities = NDArray[np.float64]
+"""Velocities [km/s], shape (n, 3)."""
+
+SECONDS_PER_MINUTE = 60.0
 ELEMENTS_LINE_LENGTH = 69
 ELEMENTS_AGE_LIMIT_DAYS = 30.0
 """SGP4 from elements this old is off by some tens of kilometres along the track in a low orbit; beyond, the time of a pass is a guess."""
+EARTH_ROTATION_RATE_RAD_PER_S = 2 * np.pi * 1.002737909350795 / SECONDS_PER_DAY
+"""Sidereal turns per day, the rate of `greenwich_mean_sidereal_angle_rad`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Elements:
-    """Two-line elements of one satellite, checked when made. Raises ElementsError on a bad line or checksum."""
+    """Mean elements of one satellite, checked when made: from two lines, or by `from_omm`. Raises ElementsError on a bad line or field.
+
+    ``source`` is what they were made from: the two lines, or an OMM's fields as "KEYWORD = value". ``age_limit_days`` is how far from
+    their epoch they are believed; elements of an orbit that was designed, not observed, have no limit.
+    """
 
     name: str
-    line1: str
-    line2: str
-    satellite: Satrec = field(init=False, repr=False, compare=False)
+    source: tuple[str, ...]
+    age_limit_days: float
+    satellite: Satrec = field(repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        for number, line in (("1", self.line1), ("2", self.line2)):
-            where = f"elements of {self.name}, line {number}"
+    def __init__(self, name: str, line1: str, line2: str) -> None:
+        for number, line in (("1", line1), ("2", line2)):
+            where = f"elements of {name}, line {number}"
             if len(line) != ELEMENTS_LINE_LENGTH or not line.startswith(number + " "):
                 raise ElementsError(where, line, f"must start with '{number} ' and be {ELEMENTS_LINE_LENGTH} characters long")
             if str(compute_checksum(line)) != line[-1]:
                 raise ElementsError(where, line, f"checksum must be {fix_checksum(line)[-1]}, not {line[-1]}")
-        object.__setattr__(self, "satellite", Satrec.twoline2rv(self.line1, self.line2))
+        self._fill(name, (line1, line2), ELEMENTS_AGE_LIMIT_DAYS, Satrec.twoline2rv(line1, line2))
+
+    @classmethod
+    def from_omm(cls, message: Mapping[str, object], *, age_limit_days: float = ELEMENTS_AGE_LIMIT_DAYS) -> Elements:
+        """Elements from the fields of an Orbit Mean-Elements Message (CCSDS 502.0-B-3), one of `tiandi.physics.omm.parse_omm`.
+
+        Raises ElementsError naming the field that is missing or cannot stand.
+        """
+        satellite = satellite_from_omm(message)
+        elements = cls.__new__(cls)
+        source = tuple(f"{keyword} = {value}" for keyword, value in message.items())
+        elements._fill(str(message["OBJECT_NAME"]), source, age_limit_days, satellite)
+        return elements
+
+    def _fill(self, name: str, source: tuple[str, ...], age_limit_days: float, satellite: Satrec) -> None:
+        for field_name, value in (("name", name), ("source", source), ("age_limit_days", age_limit_days), ("satellite", satellite)):
+            object.__setattr__(self, field_name, value)
 
     @property
     def epoch_julian_date(self) -> float:
         """Epoch (UTC) [day]."""
         return float(self.satellite.jdsatepoch + self.satellite.jdsatepochF)
 
+    @property
+    def period_s(self) -> float:
+        """Time of one revolution, from perigee to perigee [s]."""
+        return float(2 * np.pi / self.satellite.no_kozai * SECONDS_PER_MINUTE)
+
     def require_age(self, moment: datetime) -> None:
-        """Raise ElementsError when ``moment`` is further than `ELEMENTS_AGE_LIMIT_DAYS` from the epoch."""
+        """Raise ElementsError when ``moment`` is further than ``age_limit_days`` from the epoch."""
         age_days = julian_date(moment) - self.epoch_julian_date
-        if abs(age_days) > ELEMENTS_AGE_LIMIT_DAYS:
+        if abs(age_days) > self.age_limit_days:
             raise ElementsError(
                 f"elements of {self.name}, age at {format_utc(moment)}",
                 f"{age_days:.1f} days",
-                f"must lie within {ELEMENTS_AGE_LIMIT_DAYS:.0f} days; use elements of that date",
+                f"must lie within {self.age_limit_days:.0f} days; use elements of that date",
             )
 
 
@@ -133,11 +166,25 @@ def propagate(elements: Elements, julian_dates: NDArray[np.float64]) -> Position
 
     Raises ElementsError when SGP4 gives up, for instance because the orbit has decayed.
     """
+    return to_earth_fixed(_positions_of_date(elements, julian_dates)[0], julian_dates)
+
+
+def propagate_with_velocities(elements: Elements, julian_dates: NDArray[np.float64]) -> tuple[Positions, Velocities]:
+    """Earth-fixed positions [km] and velocities in that turning frame [km/s], each of shape (n, 3), by SGP4 as `propagate`."""
+    positions_of_date, velocities_of_date = _positions_of_date(elements, julian_dates)
+    positions = to_earth_fixed(positions_of_date, julian_dates)
+    velocities = to_earth_fixed(velocities_of_date, julian_dates)
+    velocities[:, 0] += EARTH_ROTATION_RATE_RAD_PER_S * positions[:, 1]
+    velocities[:, 1] -= EARTH_ROTATION_RATE_RAD_PER_S * positions[:, 0]
+    return positions, velocities
+
+
+def _positions_of_date(elements: Elements, julian_dates: NDArray[np.float64]) -> tuple[Positions, Velocities]:
     days = np.floor(julian_dates)
-    failures, positions, _ = elements.satellite.sgp4_array(days, julian_dates - days)
+    failures, positions, velocities = elements.satellite.sgp4_array(days, julian_dates - days)
     if failures.any():
         raise ElementsError(f"elements of {elements.name}", int(failures.max()), "SGP4 must reach the date (its error codes: 1-6)")
-    return to_earth_fixed(positions, julian_dates)
+    return positions, velocities
 
 
 def look_angles(station: Station, positions: Positions) -> LookAngles:
@@ -147,3 +194,12 @@ def look_angles(station: Station, positions: Positions) -> LookAngles:
     return LookAngles(
         azimuth_deg=np.degrees(np.arctan2(east, north)) % 360.0, elevation_deg=np.degrees(np.arcsin(up / range_km)), range_km=range_km
     )
+
+
+def range_rate_km_per_s(station: Station, positions: Positions, velocities: Velocities) -> NDArray[np.float64]:
+    """How fast the range from ``station`` grows [km/s], shape (n,), of Earth-fixed ``positions`` and ``velocities``.
+
+    Light of a receding satellite arrives with its frequency lower by this over the speed of light, to first order.
+    """
+    away = positions - station.position_km()
+    return np.asarray(np.einsum("ij,ij->i", away, velocities) / np.linalg.norm(away, axis=1))
