@@ -24,6 +24,7 @@ from tiandi.physics.orbit import Elements, Station
 Label = Literal["published", "recalled", "computed", "assumed"]
 """Published: read in the source. Recalled: known to the field, not re-read here. Computed: worked out from other figures. Assumed: ours."""
 
+Array = NDArray[np.float64]
 Parameters = Mapping[str, float]
 Figures = Mapping[str, float]
 

@@ -141,11 +141,13 @@ def phase_error_with_basis_dependence(bit_error: ArrayLike, dependence: ArrayLik
 
     e + 4 D (1 - D) (1 - 2 e) + 4 (1 - 2 D) sqrt(D (1 - D) e (1 - e)) with D = dependence / detection_probability, since an eavesdropper
     may lose all but the pulses that tell her most (Lo, Preskill 2007, arXiv:quant-ph/0610203; recalled). Written as the sum of
-    two angles. Asymptotic: no fluctuations.
+    two angles. Asymptotic: no fluctuations. Raises InputError on a figure outside [0, 1].
     """
-    detected = np.asarray(detection_probability, float)
-    share = np.where(detected > 0.0, np.asarray(dependence, float) / np.where(detected > 0.0, detected, 1.0), 0.5)
-    angle = np.arcsin(np.sqrt(np.clip(bit_error, 0.0, 0.5))) + 2.0 * np.arcsin(np.sqrt(np.clip(share, 0.0, 0.5)))
+    error = require_all_within("bit_error", bit_error, 0.0, 1.0)
+    detected = require_all_within("detection_probability", detection_probability, 0.0, 1.0)
+    betrayed = require_all_within("dependence", dependence, 0.0, 1.0)
+    share = np.where(detected > 0.0, betrayed / np.where(detected > 0.0, detected, 1.0), 0.5)
+    angle = np.arcsin(np.sqrt(np.minimum(error, 0.5))) + 2.0 * np.arcsin(np.sqrt(np.clip(share, 0.0, 0.5)))
     return np.asarray(np.where(angle < 0.25 * np.pi, np.sin(angle) ** 2, 0.5))
 
 

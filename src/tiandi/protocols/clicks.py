@@ -52,7 +52,7 @@ def sample_clicks(
     After a click ``dead_pulses`` pulses pass unseen. The gap to the next click is geometric, so the work grows with the clicks
     and not with the pulses. The sample is exact in distribution, after-pulses of after-pulses included.
     """
-    total = events.sum(axis=1)
+    total = np.minimum(events.sum(axis=1), 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         cumulative = np.where(total[:, None] > 0, np.cumsum(events, axis=1) / total[:, None], 1.0)
         scale = np.where(total > 0, -1.0 / np.log1p(-total), np.inf)
