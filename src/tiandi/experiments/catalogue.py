@@ -6,12 +6,26 @@ from collections.abc import Sequence
 
 from tiandi.errors import InputError
 from tiandi.experiments.downlink import JINAN1, MICIUS, MICIUS_RELAY, NETWORK
+from tiandi.experiments.entanglement import DEVICE_INDEPENDENT, ENTANGLEMENT, ENTANGLEMENT_KEY
 from tiandi.experiments.experiment import Experiment
 from tiandi.experiments.fibre import FIBRE_10KM, FIBRE_421KM, GYS
 from tiandi.experiments.teleportation import TELEPORTATION
 from tiandi.experiments.untrusted_relay import MDI_404KM
 
-EXPERIMENTS = (MICIUS, MICIUS_RELAY, TELEPORTATION, NETWORK, JINAN1, GYS, FIBRE_421KM, FIBRE_10KM, MDI_404KM)
+EXPERIMENTS = (
+    MICIUS,
+    ENTANGLEMENT,
+    TELEPORTATION,
+    MICIUS_RELAY,
+    ENTANGLEMENT_KEY,
+    NETWORK,
+    JINAN1,
+    GYS,
+    FIBRE_421KM,
+    FIBRE_10KM,
+    MDI_404KM,
+    DEVICE_INDEPENDENT,
+)
 
 
 def choose_experiments(names: Sequence[str]) -> list[Experiment]:
