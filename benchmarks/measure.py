@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -22,4 +24,13 @@ class Figure:
     def line(self) -> str:
         """The figure as a line of a table."""
         verdict = "met" if self.met else "MISSED"
-        return f"{self.name:<52} {self.value:9.3f} {self.unit:<4} goal < {self.goal:g} {self.unit:<4} {verdict:<7} {self.peer}"
+        return f"{self.name:<72} {self.value:9.3f} {self.unit:<4} goal < {self.goal:g} {self.unit:<4} {verdict:<7} {self.peer}"
+
+
+def run_peer(script: str, *arguments: str) -> str | None:
+    """What a script of ``peers/`` prints under the Python of the peers' environment; None where that is not installed."""
+    here = Path(__file__).parent
+    python = here.parent / ".venv-peers" / "bin" / "python"
+    if not python.exists():
+        return None
+    return subprocess.run([python, here / "peers" / script, *arguments], capture_output=True, text=True, check=True).stdout

@@ -15,13 +15,18 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from detections import benchmark_detections  # noqa: E402
+from key_lengths import benchmark_key_lengths  # noqa: E402
 from main_job import benchmark_main_job  # noqa: E402
 from measure import Figure  # noqa: E402
+from passes import benchmark_passes  # noqa: E402
 
-BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {"detections": benchmark_detections, "main_job": benchmark_main_job}
-
-
-USAGE = "usage: python benchmarks/run.py [--json] [detections] [main_job]"
+BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
+    "detections": benchmark_detections,
+    "key_lengths": benchmark_key_lengths,
+    "passes": benchmark_passes,
+    "main_job": benchmark_main_job,
+}
+USAGE = f"usage: python benchmarks/run.py [--json] [{'] ['.join(BENCHMARKS)}]"
 
 
 def main() -> int:
