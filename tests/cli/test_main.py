@@ -115,3 +115,25 @@ def test_help_answers_at_once() -> None:
     loaded = "import sys, tiandi.cli.main; print([name for name in ('numpy', 'numba', 'scipy', 'litestar') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_experiments_as_json_and_as_a_report(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    done = tiandi("reproduce", "micius-2017", "gys-2004", "--json", "--report", str(path))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["experiments"]
+    assert {row["experiment"] for row in rows} == {"micius-2017", "gys-2004"}
+    assert {row["verdict"] for row in rows} == {"pass"}
+    assert all(row["low"] <= row["ours"] <= row["high"] and row["why"] and row["label"] for row in rows)
+    text = path.read_text()
+    assert text.startswith("<!doctype html>")
+    assert text.count("<svg") == 4
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("place", [".", "missing/report.html"])
+def test_a_report_that_cannot_be_written_is_one_clear_line(tmp_path: Path, place: str) -> None:
+    done = tiandi("reproduce", "gys-2004", "--report", str(tmp_path / place))
+    assert done.returncode == EXIT_BAD_INPUT
+    assert done.stderr.startswith("tiandi: report = ")
+    assert done.stderr.count("\n") == 1

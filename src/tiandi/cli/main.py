@@ -133,6 +133,8 @@ def reproduce(
         from tiandi.experiments.catalogue import choose_experiments
 
         chosen = choose_experiments(names)
+        if report is not None:
+            _require_writable(report)
         rows = []
         for done, experiment in enumerate(chosen):
             notify(experiment.name, done, len(chosen))
@@ -150,12 +152,15 @@ def reproduce(
         raise SystemExit(EXIT_FAILED)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """The file is there as a whole or not at all."""
+def _require_writable(path: Path) -> None:
     if not path.parent.is_dir():
         raise InputError("report", str(path), "its folder must exist")
     if path.is_dir():
         raise InputError("report", str(path), "must be a file, not a folder")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """The file is there as a whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(text, encoding="utf-8")

@@ -10,7 +10,7 @@ from tiandi.experiments.entanglement import DEVICE_INDEPENDENT, ENTANGLEMENT, EN
 from tiandi.experiments.experiment import Experiment
 from tiandi.experiments.fibre import FIBRE_10KM, FIBRE_421KM, GYS
 from tiandi.experiments.teleportation import TELEPORTATION
-from tiandi.experiments.untrusted_relay import MDI_404KM
+from tiandi.experiments.untrusted_relay import MDI_404KM, TWIN_FIELD_511KM, TWIN_FIELD_833KM, TWIN_FIELD_1002KM
 
 EXPERIMENTS = (
     MICIUS,
@@ -24,6 +24,9 @@ EXPERIMENTS = (
     FIBRE_421KM,
     FIBRE_10KM,
     MDI_404KM,
+    TWIN_FIELD_511KM,
+    TWIN_FIELD_833KM,
+    TWIN_FIELD_1002KM,
     DEVICE_INDEPENDENT,
 )
 

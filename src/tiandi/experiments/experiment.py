@@ -179,8 +179,9 @@ class Experiment:
 
     def rows(self) -> list[Row]:
         """The table of this experiment."""
-        stated = self.compute(self.parameters, self.data)
-        spread = [self.compute(corner, self.data) for corner in self.corners()]
+        stated, *spread = (
+            {key: float(value) for key, value in self.compute(at, self.data).items()} for at in (self.parameters, *self.corners())
+        )
         return [self._row(key, stated, spread) for key in self.data.published]
 
     def _row(self, key: str, stated: Figures, spread: Sequence[Figures]) -> Row:

@@ -44,9 +44,11 @@ def figure_text(value: float | None) -> str:
 
 
 def difference(row: Row) -> str:
-    """Ours against the published figure: in decibels, or in percent, or as a plain difference where the published one is 0."""
+    """Ours against the published figure: in decibels, as a ratio where more is as good, in percent, or plain where it is 0."""
     if row.ours is None:
         return "–"
+    if row.high == float("inf"):
+        return f"{row.ours / row.published:,.3g} times"
     if row.unit == "dB":
         return f"{row.ours - row.published:+.2f} dB"
     return f"{row.ours - row.published:+.3g}" if row.published == 0 else f"{100 * (row.ours / row.published - 1):+.1f} %"

@@ -9,12 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tiandi.errors import require_within
-from tiandi.physics.beam import Array, require_each_within
-from tiandi.units import loss_from_transmittance, transmittance_from_loss
+from tiandi.errors import require_each_within, require_within
+from tiandi.physics.beam import Array
+from tiandi.units import MICROMETRE_PER_NANOMETRE, loss_from_transmittance, transmittance_from_loss
 
 ELEVATION_WITH_PLAIN_SECANT_DEG = 20.0
-MICROMETRE_PER_NANOMETRE = 1e-3
 AIR_SCALE_HEIGHT_M = 8434.0
 """Height over which the pressure of an isothermal atmosphere at 288.15 K falls by e."""
 

@@ -13,24 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chndtr, i0e
 
-from tiandi.errors import InputError, require_within
-from tiandi.units import METRE_PER_KILOMETRE, RADIAN_PER_MICRORADIAN
+from tiandi.errors import require_each_within, require_within
+from tiandi.units import METRE_PER_KILOMETRE, METRE_PER_NANOMETRE, RADIAN_PER_MICRORADIAN
 
 Array = NDArray[np.float64]
 BeamShape = Literal["top-hat", "gaussian"]
 
-METRE_PER_NANOMETRE = 1e-9
 LARGEST_ANGLE_URAD = 1e5
 """Small angles are taken as their sines throughout; at 0.1 rad that is wrong by 0.2 %."""
-
-
-def require_each_within(field: str, values: ArrayLike, low: float, high: float) -> Array:
-    """``values`` as an array of floats; raises InputError, with the first offender, unless each lies in [``low``, ``high``]."""
-    array = np.asarray(values, float)
-    outside = array[~((array >= low) & (array <= high))]
-    if outside.size:
-        raise InputError(field, float(outside[0]), f"must lie in [{low:g}, {high:g}]")
-    return array
 
 
 def wave_number_per_m(wavelength_nm: ArrayLike) -> Array:

@@ -17,16 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.constants import Planck, speed_of_light
 from scipy.special import exprel, ndtr
 
-from tiandi.errors import require_within
-from tiandi.units import transmittance_from_loss
+from tiandi.errors import require_each_within, require_within
+from tiandi.units import METRE_PER_NANOMETRE, SECOND_PER_PICOSECOND, WATT_PER_MILLIWATT, transmittance_from_loss
 
 FibreKind = Literal["G.652.D", "ultra-low-loss"]
 Array = NDArray[np.float64]
 
 PER_KM_FROM_DB_PER_KM = math.log(10.0) / 10.0
-METRE_PER_NANOMETRE = 1e-9
-SECOND_PER_PICOSECOND = 1e-12
-WATT_PER_MILLIWATT = 1e-3
 
 ATTENUATION_DB_PER_KM: dict[FibreKind, tuple[tuple[float, float], ...]] = {
     "G.652.D": ((1310.0, 0.35), (1383.0, 0.31), (1550.0, 0.20), (1625.0, 0.23)),
@@ -47,14 +44,6 @@ doi:10.1088/1367-2630/12/6/063027, measured the whole band).
 """
 
 
-def _require_all_within(field: str, values: ArrayLike, low: float, high: float) -> Array:
-    """``values`` as an array. Raises InputError unless all lie in [``low``, ``high``]."""
-    array = np.asarray(values, float)
-    for extreme in (array.min(initial=high), array.max(initial=low)):
-        require_within(field, float(extreme), low, high)
-    return array
-
-
 def fibre_transmittance(length_km: float, *, attenuation_db_per_km: float, insertion_loss_db: float = 0.0) -> float:
     """Fraction of the light that arrives through ``length_km`` [km] of fibre and its connectors.
 
@@ -70,7 +59,7 @@ def fibre_attenuation_db_per_km(wavelength_nm: ArrayLike, *, kind: FibreKind = "
     peak near 1383 nm of the ultra-low-loss fibre, which its data sheet does not bound, and installed cables that are worse than
     their data sheet. Raises InputError on another wavelength.
     """
-    wavelength = _require_all_within("wavelength_nm", wavelength_nm, 1310.0, 1625.0)
+    wavelength = require_each_within("wavelength_nm", wavelength_nm, 1310.0, 1625.0)
     known_wavelengths, known = np.array(ATTENUATION_DB_PER_KM[kind][::-1]).T
     return np.asarray(np.interp(wavelength**-4.0, known_wavelengths**-4.0, known))
 
@@ -102,7 +91,7 @@ def chromatic_dispersion_ps_per_nm_km(
     S0 / 4 (wavelength - zero^4 / wavelength^3), the fit that ITU-T G.652 prescribes for standard fibre (recalled). Fibres of larger
     effective area (G.654) have some 3 ps/(nm km) more at 1550 nm (recalled). Raises InputError on an argument out of range.
     """
-    wavelength = _require_all_within("wavelength_nm", wavelength_nm, 1200.0, 1700.0)
+    wavelength = require_each_within("wavelength_nm", wavelength_nm, 1200.0, 1700.0)
     require_within("zero_dispersion_wavelength_nm", zero_dispersion_wavelength_nm, 1260.0, 1400.0)
     require_within("zero_dispersion_slope_ps_per_nm2_km", zero_dispersion_slope_ps_per_nm2_km, 0.05, 0.12)
     return zero_dispersion_slope_ps_per_nm2_km / 4.0 * (wavelength - zero_dispersion_wavelength_nm**4 / wavelength**3)
@@ -114,7 +103,7 @@ def transform_limited_bandwidth_sigma_nm(pulse_sigma_s: ArrayLike, *, wavelength
     wavelength^2 / (4 pi c sigma), reached by an unchirped Gaussian pulse: its widths in time and angular frequency multiply to 1/2.
     A gain-switched laser has several times as much. Raises InputError on an argument out of range.
     """
-    pulse = _require_all_within("pulse_sigma_s", pulse_sigma_s, 1e-13, 1e-6)
+    pulse = require_each_within("pulse_sigma_s", pulse_sigma_s, 1e-13, 1e-6)
     require_within("wavelength_nm", wavelength_nm, 400.0, 2000.0)
     return wavelength_nm**2 * METRE_PER_NANOMETRE / (4.0 * math.pi * speed_of_light * pulse)
 
@@ -125,8 +114,8 @@ def dispersion_sigma_s(length_km: ArrayLike, *, dispersion_ps_per_nm_km: ArrayLi
     |D| length bandwidth: exact for a Gaussian pulse without chirp and a slope of dispersion that does not matter, which fails within
     a few nm of zero dispersion. Raises InputError on a negative length or bandwidth.
     """
-    length = _require_all_within("length_km", length_km, 0.0, 1e5)
-    bandwidth = _require_all_within("bandwidth_sigma_nm", bandwidth_sigma_nm, 0.0, 100.0)
+    length = require_each_within("length_km", length_km, 0.0, 1e5)
+    bandwidth = require_each_within("bandwidth_sigma_nm", bandwidth_sigma_nm, 0.0, 100.0)
     return np.abs(np.asarray(dispersion_ps_per_nm_km, float)) * length * bandwidth * SECOND_PER_PICOSECOND
 
 
@@ -154,9 +143,9 @@ def gate_shares(
     ``clock_hz`` [Hz]; the pulse arrives ``offset_s`` [s] after the middle of its own. Left out: the exponential tail of avalanche
     diodes' jitter. Raises InputError on an argument out of range, such as gates that overlap.
     """
-    pulse = _require_all_within("pulse_sigma_s", pulse_sigma_s, 1e-15, 1e-6)
-    dispersed = _require_all_within("dispersion_sigma_s", dispersion_sigma_s, 0.0, 1e-3)
-    jitter = _require_all_within("jitter_sigma_s", jitter_sigma_s, 0.0, 1e-6)
+    pulse = require_each_within("pulse_sigma_s", pulse_sigma_s, 1e-15, 1e-6)
+    dispersed = require_each_within("dispersion_sigma_s", dispersion_sigma_s, 0.0, 1e-3)
+    jitter = require_each_within("jitter_sigma_s", jitter_sigma_s, 0.0, 1e-6)
     require_within("clock_hz", clock_hz, 1.0, 1e11)
     require_within("gate_s", gate_s, 0.0, 1.0 / clock_hz)
     spread = np.sqrt(pulse**2 + dispersed**2 + jitter**2)
@@ -208,7 +197,7 @@ def forward_raman_rate_hz(length_km: ArrayLike, shared: SharedFibre) -> Array:
     bandwidth where both attenuations are alpha (Eraerds et al. 2010, doi:10.1088/1367-2630/12/6/063027, formula recalled). Scattering
     takes nothing noticeable from the data. Raises InputError on a negative length.
     """
-    length = _require_all_within("length_km", length_km, 0.0, 1e4)
+    length = require_each_within("length_km", length_km, 0.0, 1e4)
     less, more = sorted(
         PER_KM_FROM_DB_PER_KM * attenuation for attenuation in (shared.attenuation_db_per_km, shared.data_attenuation_db_per_km)
     )
@@ -221,7 +210,7 @@ def backward_raman_rate_hz(length_km: ArrayLike, shared: SharedFibre) -> Array:
     P rho bandwidth (1 - e^(-(data + quantum) length)) / (data + quantum), the same source. Left out: Rayleigh scattering of forward
     Raman light, some 30 dB weaker. Raises InputError on a negative length.
     """
-    length = _require_all_within("length_km", length_km, 0.0, 1e4)
+    length = require_each_within("length_km", length_km, 0.0, 1e4)
     both_ways = PER_KM_FROM_DB_PER_KM * (shared.attenuation_db_per_km + shared.data_attenuation_db_per_km)
     return shared._scattered_hz_per_km * -np.expm1(-both_ways * length) / both_ways
 
@@ -232,7 +221,7 @@ def noise_counts_per_gate(photon_rate_hz: ArrayLike, *, efficiency: float, gate_
     ``efficiency`` is that of optics and detector, and of a receiver with several detectors the share that one of them gets: the
     light is unpolarised. Raises InputError on an argument out of range.
     """
-    rate = _require_all_within("photon_rate_hz", photon_rate_hz, 0.0, math.inf)
+    rate = require_each_within("photon_rate_hz", photon_rate_hz, 0.0, math.inf)
     require_within("efficiency", efficiency, 0.0, 1.0)
     require_within("gate_s", gate_s, 0.0, 1.0)
     return rate * efficiency * gate_s

@@ -6,21 +6,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.constants import speed_of_light
 
-from tiandi.errors import InputError
+from tiandi.errors import InputError, require_each_within
 from tiandi.physics.atmosphere import air_mass, extinction_transmittance
 from tiandi.physics.beam import (
     LARGEST_ANGLE_URAD,
-    METRE_PER_NANOMETRE,
     Array,
     BeamShape,
     gaussian_collection,
-    require_each_within,
     top_hat_collection,
     turbulent_divergence_urad,
 )
 from tiandi.physics.orbit import Positions
 from tiandi.physics.turbulence import HUFNAGEL_VALLEY_57, TurbulenceProfile, fried_parameter_m
-from tiandi.units import METRE_PER_KILOMETRE, transmittance_from_loss
+from tiandi.units import METRE_PER_KILOMETRE, METRE_PER_NANOMETRE, transmittance_from_loss
 
 __all__ = [
     "air_mass",

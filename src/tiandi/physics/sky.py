@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.constants import Planck, speed_of_light
 
-from tiandi.physics.atmosphere import MICROMETRE_PER_NANOMETRE
-from tiandi.physics.beam import METRE_PER_NANOMETRE, Array, require_each_within
-from tiandi.units import RADIAN_PER_MICRORADIAN
+from tiandi.errors import require_each_within
+from tiandi.physics.beam import Array
+from tiandi.units import METRE_PER_NANOMETRE, MICROMETRE_PER_NANOMETRE, RADIAN_PER_MICRORADIAN
 
 BRIGHT_DAY = 150.0
 CLOUDY_DAY_OR_DUSK = 15.0

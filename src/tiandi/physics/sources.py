@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError, require_each_within, require_within
 
 Array = NDArray[np.float64]
 PairStatistics = Literal["thermal", "poisson"]
@@ -23,15 +23,6 @@ HERMITE_NODES = 48
 """Enough for averages over intensities to 1e-7 at every noise and mean allowed here; below a mean of 1 to 1e-9."""
 
 
-def require_all_within(field: str, values: ArrayLike, low: float, high: float) -> Array:
-    """``values`` as an array of float64; raises InputError unless every one lies in [``low``, ``high``]."""
-    array = np.asarray(values, float)
-    if array.size:
-        require_within(field, float(array.min()), low, high)
-        require_within(field, float(array.max()), low, high)
-    return array
-
-
 def photon_number_distribution(mean_photons: ArrayLike, largest: int, *, modes: float = math.inf) -> Array:
     """Probability of 0, 1, ... ``largest`` photons [1], shape (..., largest + 1); pairs of photons are counted alike.
 
@@ -39,7 +30,7 @@ def photon_number_distribution(mean_photons: ArrayLike, largest: int, *, modes: 
     strength share the mean (a negative binomial; recalled: Mandel and Wolf 1995, Optical Coherence and Quantum Optics). Left out: modes
     of unequal strength, whose effective number is then not whole. Raises InputError on a mean outside [0, 20] or fewer than one mode.
     """
-    mean = require_all_within("mean_photons", mean_photons, 0.0, BRIGHTEST_MEAN)
+    mean = require_each_within("mean_photons", mean_photons, 0.0, BRIGHTEST_MEAN)
     require_within("modes", modes, 1.0, math.inf)
     return _distribution(mean, largest, modes)
 
@@ -99,7 +90,7 @@ def noisy_photon_number_distribution(
     access to the intensities sees; what it means for decoys is a matter of the proof. Raises InputError on a mean outside [0, 20], a
     deviation outside [0, 0.2] or an unknown shape.
     """
-    mean = require_all_within("mean_photons", mean_photons, 0.0, BRIGHTEST_MEAN)
+    mean = require_each_within("mean_photons", mean_photons, 0.0, BRIGHTEST_MEAN)
     require_within("relative_deviation", relative_deviation, 0.0, 0.2)
     if shape not in ("gaussian", "lognormal"):
         raise InputError("shape", shape, "must be gaussian or lognormal")
@@ -143,9 +134,9 @@ def phase_error_with_basis_dependence(bit_error: ArrayLike, dependence: ArrayLik
     may lose all but the pulses that tell her most (Lo, Preskill 2007, arXiv:quant-ph/0610203; recalled). Written as the sum of
     two angles. Asymptotic: no fluctuations. Raises InputError on a figure outside [0, 1].
     """
-    error = require_all_within("bit_error", bit_error, 0.0, 1.0)
-    detected = require_all_within("detection_probability", detection_probability, 0.0, 1.0)
-    betrayed = require_all_within("dependence", dependence, 0.0, 1.0)
+    error = require_each_within("bit_error", bit_error, 0.0, 1.0)
+    detected = require_each_within("detection_probability", detection_probability, 0.0, 1.0)
+    betrayed = require_each_within("dependence", dependence, 0.0, 1.0)
     share = np.where(detected > 0.0, betrayed / np.where(detected > 0.0, detected, 1.0), 0.5)
     angle = np.arcsin(np.sqrt(np.minimum(error, 0.5))) + 2.0 * np.arcsin(np.sqrt(np.clip(share, 0.0, 0.5)))
     return np.asarray(np.where(angle < 0.25 * np.pi, np.sin(angle) ** 2, 0.5))
@@ -208,8 +199,8 @@ def _heralding(mean_pairs: ArrayLike, efficiency: ArrayLike, noise_probability: 
     """The figures of a heralding arm, checked and brought to one shape."""
     require_within("modes", modes, 1.0, math.inf)
     mean, caught, noise = np.broadcast_arrays(
-        require_all_within("mean_pairs", mean_pairs, 0.0, BRIGHTEST_MEAN),
-        require_all_within("efficiency", efficiency, 0.0, 1.0),
-        require_all_within("noise_probability", noise_probability, 0.0, 1.0 - 1e-12),
+        require_each_within("mean_pairs", mean_pairs, 0.0, BRIGHTEST_MEAN),
+        require_each_within("efficiency", efficiency, 0.0, 1.0),
+        require_each_within("noise_probability", noise_probability, 0.0, 1.0 - 1e-12),
     )
     return mean, caught, noise

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
-from tiandi.errors import InputError, require_within
-from tiandi.physics.sources import PulsedPairSource, require_all_within
+from tiandi.errors import InputError, require_each_within, require_within
+from tiandi.physics.sources import PulsedPairSource
 from tiandi.protocols.concentration import serfling_deviation, small_block_deviation
 from tiandi.protocols.events import EventTable
 from tiandi.protocols.information import binary_entropy
@@ -70,10 +70,10 @@ def pair_clicks(
     ``misalignment`` and visibility turn the bit of a coincidence, as their e_d = (1 - visibility (1 - 2 misalignment)) / 2 does. Left
     out: passive choice of basis, unequal detectors. Raises InputError on a figure out of its range.
     """
-    eta_a = require_all_within("alice_efficiency", alice_efficiency, 0.0, 1.0)
-    eta_b = require_all_within("bob_efficiency", bob_efficiency, 0.0, 1.0)
-    noise_a = require_all_within("alice_noise_probability", alice_noise_probability, 0.0, MOST_NOISE)
-    noise_b = require_all_within("bob_noise_probability", bob_noise_probability, 0.0, MOST_NOISE)
+    eta_a = require_each_within("alice_efficiency", alice_efficiency, 0.0, 1.0)
+    eta_b = require_each_within("bob_efficiency", bob_efficiency, 0.0, 1.0)
+    noise_a = require_each_within("alice_noise_probability", alice_noise_probability, 0.0, MOST_NOISE)
+    noise_b = require_each_within("bob_noise_probability", bob_noise_probability, 0.0, MOST_NOISE)
     require_within("misalignment", misalignment, 0.0, 0.5)
     light = _thermal_pairs if source.statistics == "thermal" else _poisson_pairs
     log_dark_a, log_dark_b, excess, correlation = light(0.5 * source.mean_pairs, eta_a, eta_b, np.cos(2.0 * np.asarray(angle_rad, float)))
@@ -116,7 +116,7 @@ def setting_table(clicks: PairClicks, alice_probabilities: ArrayLike, bob_probab
     """
     chosen = [np.asarray(probabilities, float) for probabilities in (alice_probabilities, bob_probabilities)]
     for field, probabilities in zip(("alice_probabilities", "bob_probabilities"), chosen, strict=True):
-        require_all_within(field, probabilities, 0.0, 1.0)
+        require_each_within(field, probabilities, 0.0, 1.0)
         if abs(probabilities.sum() - 1.0) > 1e-9:
             raise InputError(field, probabilities.tolist(), "must add up to 1")
     signs = np.array([[1.0, -1.0], [-1.0, 1.0]])
@@ -143,9 +143,9 @@ def asymptotic_key_rate(
     evenly. Raises InputError on a figure out of its range.
     """
     require_within("error_correction_efficiency", error_correction_efficiency, 1.0, 10.0)
-    phase = np.minimum(require_all_within("phase_error", phase_error, 0.0, 1.0), 0.5)
-    bit = np.minimum(require_all_within("bit_error", bit_error, 0.0, 1.0), 0.5)
-    events = require_all_within("sifting", sifting, 0.0, 1.0) * require_all_within("gain", gain, 0.0, MOST_EVENTS)
+    phase = np.minimum(require_each_within("phase_error", phase_error, 0.0, 1.0), 0.5)
+    bit = np.minimum(require_each_within("bit_error", bit_error, 0.0, 1.0), 0.5)
+    events = require_each_within("sifting", sifting, 0.0, 1.0) * require_each_within("gain", gain, 0.0, MOST_EVENTS)
     return events * np.maximum(1.0 - binary_entropy(phase) - error_correction_efficiency * binary_entropy(bit), 0.0)
 
 
@@ -187,9 +187,9 @@ def proven_key(
     if bound not in ("exact", "serfling", "small_block"):
         raise InputError("bound", bound, "must be exact, serfling or small_block")
     kept, wrong, leak = np.broadcast_arrays(
-        require_all_within("sifted", sifted, 0.0, MOST_EVENTS),
-        require_all_within("errors", errors, 0.0, MOST_EVENTS),
-        require_all_within("leaked_bit", leaked_bit, 0.0, MOST_EVENTS),
+        require_each_within("sifted", sifted, 0.0, MOST_EVENTS),
+        require_each_within("errors", errors, 0.0, MOST_EVENTS),
+        require_each_within("leaked_bit", leaked_bit, 0.0, MOST_EVENTS),
     )
     tested, seen = kept[..., ::-1], wrong[..., ::-1]
     epsilon = 0.5 * epsilon_secrecy

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError, require_each_within, require_within
 from tiandi.physics.detectors import gate_acceptance
-from tiandi.physics.sources import ContinuousPairSource, require_all_within
+from tiandi.physics.sources import ContinuousPairSource
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -40,7 +40,7 @@ class TaggingReceiver:
         require_within("number of analysers", len(self.angles_rad), 1, 16)
         if len(self.probabilities) != len(self.angles_rad) or abs(sum(self.probabilities) - 1.0) > 1e-9:
             raise InputError("probabilities", self.probabilities, f"must be {len(self.angles_rad)} that add up to 1")
-        require_all_within("probabilities", self.probabilities, 0.0, 1.0)
+        require_each_within("probabilities", self.probabilities, 0.0, 1.0)
         require_within("noise_rate_hz", self.noise_rate_hz, 0.0, 1e9)
         require_within("jitter_sigma_s", self.jitter_sigma_s, 0.0, 1e-6)
         require_within("dead_time_s", self.dead_time_s, 0.0, 1e-3)
@@ -99,8 +99,8 @@ def continuous_rates(
     pairs of tags within the window. Dead time scales every rate by the share of time in which an end is awake, as if the two ends slept
     independently. Efficiencies run from the source to the click. Raises InputError on a figure out of its range.
     """
-    eta_a = require_all_within("alice_efficiency", alice_efficiency, 0.0, 1.0)
-    eta_b = require_all_within("bob_efficiency", bob_efficiency, 0.0, 1.0)
+    eta_a = require_each_within("alice_efficiency", alice_efficiency, 0.0, 1.0)
+    eta_b = require_each_within("bob_efficiency", bob_efficiency, 0.0, 1.0)
     require_within("window_s", window_s, 1e-13, 1e-6)
     single_a, single_b = source.pair_rate_hz * eta_a + alice.noise_rate_hz, source.pair_rate_hz * eta_b + bob.noise_rate_hz
     awake_a, awake_b = 1.0 / (1.0 + single_a * alice.dead_time_s), 1.0 / (1.0 + single_b * bob.dead_time_s)
@@ -132,9 +132,9 @@ def sample_time_tags(
     point keeps a time to a picosecond up to an hour. Raises InputError on a figure out of its range.
     """
     eta_a, eta_b, duration = np.broadcast_arrays(
-        require_all_within("alice_efficiency", alice_efficiency, 0.0, 1.0),
-        require_all_within("bob_efficiency", bob_efficiency, 0.0, 1.0),
-        np.atleast_1d(require_all_within("duration_s", duration_s, 0.0, 1e7)),
+        require_each_within("alice_efficiency", alice_efficiency, 0.0, 1.0),
+        require_each_within("bob_efficiency", bob_efficiency, 0.0, 1.0),
+        np.atleast_1d(require_each_within("duration_s", duration_s, 0.0, 1e7)),
     )
     rate = source.pair_rate_hz
     both = _arrivals(rate * eta_a * eta_b, duration, generator)

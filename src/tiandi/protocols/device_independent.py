@@ -15,8 +15,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError, require_within
-from tiandi.physics.sources import require_all_within
+from tiandi.errors import InputError, require_each_within, require_within
 from tiandi.protocols.events import EventTable
 from tiandi.protocols.information import binary_entropy
 
@@ -91,9 +90,9 @@ def asymptotic_key_rate(chsh: ArrayLike, qber: ArrayLike, *, added_noise: ArrayL
     2020, doi:10.1103/PhysRevLett.124.230502). Error correction at Shannon's limit; settings and sifting are not in it. Raises InputError
     on S outside [-4, 4], an error rate outside [0, 1] or added noise outside [0, 0.5].
     """
-    violation = np.clip(require_all_within("chsh", chsh, -4.0, 4.0), CLASSICAL_BOUND, TSIRELSON_BOUND)
-    error = require_all_within("qber", qber, 0.0, 1.0)
-    flip = require_all_within("added_noise", added_noise, 0.0, 0.5)
+    violation = np.clip(require_each_within("chsh", chsh, -4.0, 4.0), CLASSICAL_BOUND, TSIRELSON_BOUND)
+    error = require_each_within("qber", qber, 0.0, 1.0)
+    flip = require_each_within("added_noise", added_noise, 0.0, 0.5)
     known = binary_entropy(0.5 * (1.0 + np.sqrt((0.5 * violation) ** 2 - 1.0)))
     hidden = binary_entropy(0.5 * (1.0 + np.sqrt(np.maximum(1.0 - flip * (1.0 - flip) * (8.0 - violation**2), 0.0))))
     rate = 1.0 - known + hidden - binary_entropy(error + flip - 2.0 * flip * error)
@@ -118,9 +117,9 @@ def heralded_event_table(
     """
     require_within("chsh", chsh, -TSIRELSON_BOUND, TSIRELSON_BOUND)
     require_within("qber", qber, 0.0, 1.0)
-    heralded = np.atleast_1d(require_all_within("heralding_probability", heralding_probability, 0.0, MOST_HERALDED))
+    heralded = np.atleast_1d(require_each_within("heralding_probability", heralding_probability, 0.0, MOST_HERALDED))
     for field, chosen in (("alice_probabilities", alice_probabilities), ("bob_probabilities", bob_probabilities)):
-        require_all_within(field, chosen, 0.0, 1.0)
+        require_each_within(field, chosen, 0.0, 1.0)
         if abs(sum(chosen) - 1.0) > 1e-9:
             raise InputError(field, chosen, "must add up to 1")
     share = 0.25 * chsh

@@ -19,10 +19,10 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError, require_each_within, require_within
 from tiandi.protocols.events import EventTable
 from tiandi.protocols.information import binary_entropy
-from tiandi.protocols.twin_field import CentralStation, both_arms, known_phase_clicks, random_phase_gain, require_all_within
+from tiandi.protocols.twin_field import CentralStation, both_arms, known_phase_clicks, random_phase_gain
 
 Array = NDArray[np.float64]
 
@@ -148,8 +148,8 @@ def code_gains(
     sending_probability: ArrayLike,
 ) -> Array:
     """Probability of a click with (Alice, Bob) `Window.SENT` or `Window.NOT_SENT`, per pair of signal windows; shape (..., 2, 2)."""
-    require_all_within("signal_mean_photon_number", signal_mean_photon_number, 0.0, 4.0)
-    require_all_within("sending_probability", sending_probability, 0.0, 1.0)
+    require_each_within("signal_mean_photon_number", signal_mean_photon_number, 0.0, 4.0)
+    require_each_within("sending_probability", sending_probability, 0.0, 1.0)
     a, b, mu, sent = np.broadcast_arrays(*both_arms(alice_transmittance, bob_transmittance), signal_mean_photon_number, sending_probability)
     light, choice = np.array([1.0, 0.0]), np.stack([sent, 1.0 - sent], axis=-1)
     gains = random_phase_gain((a * mu)[..., None, None] * light[:, None], (b * mu)[..., None, None] * light, station)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import comb, gammaln, xlog1py, xlogy
 
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError, require_each_within, require_within
 from tiandi.protocols.events import EventTable
 from tiandi.protocols.information import binary_entropy
 
@@ -66,18 +66,11 @@ def phase_mismatch_rad(misalignment: float) -> float:
     return math.acos(1.0 - 2.0 * misalignment)
 
 
-def require_all_within(field: str, values: ArrayLike, low: float, high: float) -> None:
-    """Raise InputError unless all of ``values`` lie in [``low``, ``high``]."""
-    array = np.asarray(values, float)
-    if not ((array >= low) & (array <= high)).all():
-        raise InputError(field, array.tolist(), f"must lie in [{low:g}, {high:g}]")
-
-
 def both_arms(alice_transmittance: ArrayLike, bob_transmittance: ArrayLike) -> tuple[Array, Array]:
     """The arms' transmittances as arrays of one shape; raises InputError unless all lie in [0, 1]."""
     a, b = np.broadcast_arrays(np.asarray(alice_transmittance, float), np.asarray(bob_transmittance, float))
-    require_all_within("alice_transmittance", a, 0.0, 1.0)
-    require_all_within("bob_transmittance", b, 0.0, 1.0)
+    require_each_within("alice_transmittance", a, 0.0, 1.0)
+    require_each_within("bob_transmittance", b, 0.0, 1.0)
     return a, b
 
 
@@ -102,8 +95,8 @@ def random_phase_gain(alice_photons: ArrayLike, bob_photons: ArrayLike, station:
     written without the difference of nearly equal numbers. Raises InputError above 4 photons, where its series ends.
     """
     a, b = np.asarray(alice_photons, float), np.asarray(bob_photons, float)
-    require_all_within("alice_photons", a, 0.0, 4.0)
-    require_all_within("bob_photons", b, 0.0, 4.0)
+    require_each_within("alice_photons", a, 0.0, 4.0)
+    require_each_within("bob_photons", b, 0.0, 4.0)
     half, noise = 0.5 * (a + b), station.dark_count_probability
     quarter_square = 0.25 * station.overlap**2 * a * b
     order = np.arange(30, 0, -1)
@@ -214,7 +207,7 @@ def asymptotic_rate(
     Curty, Azuma, Lo 2019, doi:10.1038/s41534-019-0175-6: gain [1 - f h(bit error) - h(phase error)]. Raises InputError out of range.
     """
     require_within("error_correction_efficiency", error_correction_efficiency, 1.0, 10.0)
-    require_all_within("key_mean_photon_number", key_mean_photon_number, 0.0, 4.0)
+    require_each_within("key_mean_photon_number", key_mean_photon_number, 0.0, 4.0)
     a, b, photons = np.broadcast_arrays(*both_arms(alice_transmittance, bob_transmittance), np.asarray(key_mean_photon_number, float))
     right, wrong = known_phase_clicks(a * photons, b * photons, station, 1.0)
     gain = right + wrong
