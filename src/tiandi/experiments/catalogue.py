@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tiandi.errors import InputError
+from tiandi.experiments.continuous_variable import CONTINUOUS_VARIABLE
 from tiandi.experiments.downlink import JINAN1, MICIUS, MICIUS_RELAY, NETWORK
 from tiandi.experiments.entanglement import DEVICE_INDEPENDENT, ENTANGLEMENT, ENTANGLEMENT_KEY
 from tiandi.experiments.experiment import Experiment
@@ -27,6 +28,7 @@ EXPERIMENTS = (
     TWIN_FIELD_511KM,
     TWIN_FIELD_833KM,
     TWIN_FIELD_1002KM,
+    CONTINUOUS_VARIABLE,
     DEVICE_INDEPENDENT,
 )
 
