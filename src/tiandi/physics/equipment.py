@@ -18,8 +18,9 @@ MAXIMUM_INTENSITIES = 16
 class Transmitter:
     """Phase-randomised weak coherent pulses of two or more intensities, the brightest first: signal, decoys, perhaps vacuum.
 
-    Mean photon numbers hold where the channel begins. ``divergence_full_angle_urad`` and ``pointing_loss_db`` are for
-    transmitters aboard satellites. Raises InputError on a field out of its range.
+    Mean photon numbers hold where the channel begins. ``divergence_full_angle_urad``, ``pointing_jitter_urad`` (standard deviation on
+    each of two axes) and ``pointing_loss_db`` (a constant loss besides) are for transmitters in free space. Raises InputError on a
+    field out of its range.
     """
 
     clock_hz: float
@@ -28,11 +29,13 @@ class Transmitter:
     x_basis_probability: float = 0.5
     divergence_full_angle_urad: float | None = None
     pointing_loss_db: float = 0.0
+    pointing_jitter_urad: float = 0.0
 
     def __post_init__(self) -> None:
         require_within("clock_hz", self.clock_hz, 1.0, 1e11)
         require_within("x_basis_probability", self.x_basis_probability, 0.01, 0.99)
         require_within("pointing_loss_db", self.pointing_loss_db, 0.0, 30.0)
+        require_within("pointing_jitter_urad", self.pointing_jitter_urad, 0.0, 1e4)
         means, probabilities = self.mean_photon_numbers, self.probabilities
         if not 2 <= len(means) <= MAXIMUM_INTENSITIES:
             raise InputError("mean_photon_numbers", means, f"must be 2 to {MAXIMUM_INTENSITIES} intensities")

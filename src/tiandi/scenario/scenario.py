@@ -248,7 +248,7 @@ class Scenario:
         transmitter, receiver = self._transmitter(entry.transmitter), self._receiver(entry.receiver)
         channel = named(
             f"topology.downlinks ({entry.name})",
-            lambda: DownlinkChannel(satellite_pass, transmitter, receiver, entry.zenith_extinction_db, entry.maximum_range_km),
+            lambda: DownlinkChannel(transmitter, receiver, satellite_pass, entry.zenith_extinction_db, entry.maximum_range_km),
         )
         if not channel.steps().duration_s.size:
             raise ScenarioError(

@@ -124,6 +124,7 @@ class TransmitterSheet(Entry, frozen=True, kw_only=True):
     x_basis_probability: float
     divergence_full_angle_urad: float | None = None
     pointing_loss_db: float = 0.0
+    pointing_jitter_urad: float = 0.0
     labels: Labels = {}
 
 
