@@ -1,9 +1,14 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tiandi.distill.records import KeyBlock
+from tiandi.distill.records import KeyBlock, ReceiverRecord, TransmitterRecord
 from tiandi.errors import InputError, NoSecretKey, PeerAborted, QberTooHigh
 from tiandi.physics.equipment import Receiver, Transmitter
+from tiandi.protocols.decoy_bb84 import outcome_probabilities, sample_detections
+from tiandi.protocols.event_file import Run, read_whole, write_blocks
 from tiandi.quantum.channel import FibreChannel
 from tiandi.quantum.link import Eavesdropper, QkdLink, SecuritySettings
 
@@ -107,3 +112,21 @@ def test_a_link_cannot_tell_a_split_beam_from_the_fibre(link: QkdLink) -> None:
 def test_an_unknown_eavesdropper_is_refused(link: QkdLink) -> None:
     with pytest.raises(InputError, match="eavesdropper = 'mallory': must be none or one of intercept-resend"):
         link.distil(1.0, eavesdropper="mallory")  # type: ignore[arg-type]
+
+
+def test_records_from_files_give_key_as_the_twins_do(link: QkdLink, tmp_path: Path) -> None:
+    """Each end writes and reads its own file; what distils does not know whether light was real."""
+    steps = link.channel.steps(6.0)
+    pulses = np.array([int(6.0 * link.transmitter.clock_hz)])
+    outcomes = outcome_probabilities(link.transmitter, link.receiver, steps.transmittance)
+    records = sample_detections(link.transmitter, link.receiver, outcomes, pulses, np.random.default_rng(3))
+    light = link.transmitter.mean_photon_numbers, link.transmitter.probabilities
+    for name, record, known in zip(("alice", "bob"), records, (light, ()), strict=True):
+        run = Run("decoy BB84", link.transmitter.clock_hz, datetime(2026, 1, 1, tzinfo=UTC), pulses, *known)
+        with write_blocks(tmp_path / f"{name}.h5", run, type(record)) as append:
+            append(record)
+    alice_record = read_whole(tmp_path / "alice.h5", TransmitterRecord)
+    bob_record = read_whole(tmp_path / "bob.h5", ReceiverRecord)
+    alice, bob = link.distil_recorded(alice_record, bob_record, 6.0).keys()
+    assert alice.key == bob.key
+    assert alice.length_bit > 1000

@@ -202,6 +202,7 @@ class InterSatelliteChannel(_FreeSpaceChannel):
 
     @property
     def length_km(self) -> float:
+        """The shortest range of the time asked for."""
         here, there = self._ends
         return float(np.linalg.norm(here - there, axis=1).min())
 

@@ -15,7 +15,7 @@ from tiandi.distill.bob import Bob
 from tiandi.distill.exchange import run_in_process
 from tiandi.distill.ledger import BasisCounts, Ledger
 from tiandi.distill.party import ProvenLength, Settings
-from tiandi.distill.records import KeyBlock
+from tiandi.distill.records import KeyBlock, ReceiverRecord, TransmitterRecord
 from tiandi.errors import DistillationAborted, InputError
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.protocols.decoy_bb84 import (
@@ -219,6 +219,17 @@ class QkdLink:
         self._blocks += 1
         generator = generator or twin_generator(seed, self.name, str(self._blocks))
         records = sample_detections(self.transmitter, self.receiver, self._outcomes(steps, eavesdropper), pulses, generator)
+        return self._distil(*records, steps)
+
+    def distil_recorded(self, transmitter_record: TransmitterRecord, receiver_record: ReceiverRecord, duration_s: float) -> LinkBlock:
+        """Distil key from what real modules recorded in ``duration_s`` [s], as `tiandi.protocols.event_file` reads it.
+
+        Everything but the light is as in `distil`; Alice's record must have every slot of Bob's. The proof takes the intensities
+        and their probabilities from this link's data sheet.
+        """
+        return self._distil(transmitter_record, receiver_record, self.channel.steps(duration_s))
+
+    def _distil(self, transmitter_record: TransmitterRecord, receiver_record: ReceiverRecord, steps: ChannelSteps) -> LinkBlock:
         settings = Settings(
             proof=self._prove,
             epsilon_secrecy=self.security.epsilon_secrecy,
@@ -226,7 +237,7 @@ class QkdLink:
             qber_limit=self.security.qber_limit,
             intensities=len(self.transmitter.mean_photon_numbers),
         )
-        alice, bob = Alice(records[0], settings, self._pools[0]), Bob(records[1], settings, self._pools[1])
+        alice, bob = Alice(transmitter_record, settings, self._pools[0]), Bob(receiver_record, settings, self._pools[1])
         run_in_process(alice, bob)
         if not isinstance(alice.outcome, KeyBlock | DistillationAborted) or not isinstance(bob.outcome, KeyBlock | DistillationAborted):
             raise RuntimeError(f"distillation on {self.name} stopped in state {alice.state.value} / {bob.state.value}")
@@ -236,7 +247,7 @@ class QkdLink:
             duration_s=float(steps.duration_s.sum()),
             length_km=self.channel.length_km,
             loss_db=float(loss_from_transmittance(steps.transmittance.max() * self.receiver.optics_efficiency)),
-            pulses=int(pulses.sum()),
+            pulses=int(self._pulses(steps).sum()),
             ledger=bob.ledger,
             alice=alice.outcome,
             bob=bob.outcome,
