@@ -120,7 +120,7 @@ def test_the_report_stands_alone_and_repeats() -> None:
     text = html_report(chosen, rows)
     assert text == html_report(chosen, rows)
     assert text.count("<svg") == len(chosen[0].plots()) == 1
-    assert "2 pass, 0 fail, 0 not reproducible" in text
+    assert "2 pass (figures 2 recalled), 0 fail, 0 not reproducible" in text
     assert "142.05" in text
     assert 'src="' not in text
     assert "@import" not in text

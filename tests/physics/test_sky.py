@@ -38,6 +38,7 @@ def test_background_rate(row: dict[str, float]) -> None:
         bandwidth_nm=row["dlam_nm"],
         wavelength_nm=row["lam_nm"],
         efficiency=row["eta"],
+        detectors=1,
     )
     assert float(rate) == pytest.approx(row["rate_cps"], rel=1e-8)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tiandi.experiments.experiment import Experiment, Row
-from tiandi.experiments.report import allowed, difference, figure_text, spread
+from tiandi.experiments.report import allowed, difference, figure_text, spread, tally
 from tiandi.scenario.demonstration import Pictures
 from tiandi.scenario.report import EavesdropperReport, Hop, LinkRow, PassRow, Report
 
@@ -92,8 +91,7 @@ def show_experiments(console: Console, experiments: Sequence[Experiment], rows: 
         ]
         notes += [" ".join(data.model.split()), f"{data.source}."]
         console.print(Padding(Text("\n".join(notes), style="dim"), (0, 1, 1, 1)))
-    counted = Counter(row.verdict for row in rows)
-    console.print(", ".join(f"{counted[verdict]} {verdict}" for verdict in ("pass", "fail", "not reproducible")), highlight=False)
+    console.print(tally(rows), highlight=False)
 
 
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:

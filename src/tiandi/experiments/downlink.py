@@ -60,6 +60,15 @@ def counts_of(parameters: Parameters, transmittance: Array) -> ExpectedCounts:
     return expected_counts(transmitter, receiver, outcome_probabilities(transmitter, receiver, transmittance), pulses)
 
 
+def sifted_rate_bps(parameters: Parameters, transmittance: Array) -> Array:
+    """Rate of signal clicks in the matching basis [bit/s] at each transmittance, without dead time; shape as ``transmittance``."""
+    transmitter = transmitter_of(parameters)
+    signal = outcome_probabilities(transmitter, receiver_of(parameters), transmittance)[:, 0]
+    in_x, in_z = (signal[:, basis, 1:3].sum(axis=-1) for basis in (0, 1))
+    x_basis = transmitter.x_basis_probability
+    return np.asarray(parameters["clock_hz"] * parameters["signal_probability"] * (x_basis * in_x + (1.0 - x_basis) * in_z))
+
+
 def secret_bit_of(parameters: Parameters, counts: ExpectedCounts, bound: Bound = "hoeffding") -> float:
     """Key of both bases of a pass."""
     transmitter = transmitter_of(parameters)
@@ -124,8 +133,11 @@ def _micius(parameters: Parameters, data: DataFile) -> Figures:
     reached = track.range_km <= parameters["maximum_range_km"]
     counts = counts_of(parameters, transmittance_from_loss(loss_db[reached]) / parameters["optics_efficiency"])
     signal = counts.sifted[:, 0].sum()
+    sifted_bps = sifted_rate_bps(parameters, transmittance_from_loss(loss_db) / parameters["optics_efficiency"])
     figures = {
         "closest_km": micius_pass(data).closest_km,
+        "sifted_closest_bps": float(sifted_bps.max()),
+        "sifted_1200_km_bps": float(np.interp(parameters["maximum_range_km"], *_by_range(track.range_km, sifted_bps))),
         "sifted_bit": signal,
         "sifted_ratio": signal / float(counts.detected),
         "qber": counts.errors[:, 0].sum() / signal,
@@ -145,7 +157,7 @@ def _draw_micius(parameters: Parameters, data: DataFile) -> Sequence[Plot]:
     transmitter, receiver = transmitter_of(parameters), receiver_of(parameters)
     outcomes = outcome_probabilities(transmitter, receiver, transmittance_from_loss(loss_db) / parameters["optics_efficiency"])
     signal = outcomes[:, 0].mean(axis=1)
-    sifted_bps = parameters["clock_hz"] * parameters["signal_probability"] * (signal[:, 1] + signal[:, 2])
+    sifted_bps = sifted_rate_bps(parameters, transmittance_from_loss(loss_db) / parameters["optics_efficiency"])
     errors = 100 * signal[:, 2] / signal[:, 1:3].sum(axis=1)
     published = {name: Curve("read off the publication", points.x, points.y, points=True) for name, points in data.digitised.items()}
     ends_km, mean_percent = [range_km.min(), range_km.max()], 100 * parameters["published_qber"]
@@ -169,7 +181,7 @@ def _draw_micius(parameters: Parameters, data: DataFile) -> Sequence[Plot]:
 MICIUS = Experiment("micius-2017", _micius, _draw_micius)
 
 
-# Micius as a relay, 2018: it announces the exclusive or of its keys with two stations, which share a key as long as the shorter.
+# Micius as a relay, 2018.
 
 
 def _relay(parameters: Parameters, data: DataFile) -> Figures:
@@ -180,11 +192,9 @@ def _relay(parameters: Parameters, data: DataFile) -> Figures:
         for name, sifted_bit in parameters.items()
         if name.endswith("_sifted_bit")
     }
-    here, there = (data.station(name).position_km() for name in ("Xinglong", "Graz"))
-    cosine = here @ there / np.linalg.norm(here) / np.linalg.norm(there)
+    here, there = (data.station(name).horizon_axes()[2] for name in ("Xinglong", "Graz"))
     return {
-        "separation_km": EARTH_MEAN_RADIUS_KM * float(np.arccos(cosine)),
-        "relayed_key_bit": min(keys["graz_0623"], keys["xinglong_0624"]),
+        "separation_km": EARTH_MEAN_RADIUS_KM * float(np.arccos(here @ there)),
         **{f"{name}_key_bit": key for name, key in keys.items()},
     }
 
@@ -221,6 +231,12 @@ def circular_pass(altitude_km: float, culmination_deg: float, cutoff_deg: float)
 def circular_pass_key_bit(parameters: Parameters, bound: Bound) -> tuple[float, int]:
     """Key of a pass [bit] and its duration [s]."""
     range_km, elevation_deg = circular_pass(parameters["altitude_km"], parameters["culmination_deg"], parameters["cutoff_deg"])
+    counts = counts_of(parameters, circular_pass_transmittance(parameters, range_km, elevation_deg))
+    return secret_bit_of(parameters, counts, bound), range_km.size
+
+
+def circular_pass_transmittance(parameters: Parameters, range_km: Array, elevation_deg: Array) -> Array:
+    """Of the channel, shape as ``range_km``; what a better receiver gains is counted to it."""
     transmittance = downlink_transmittance(
         range_km,
         elevation_deg,
@@ -229,8 +245,7 @@ def circular_pass_key_bit(parameters: Parameters, bound: Bound) -> tuple[float, 
         zenith_extinction_db=parameters["zenith_extinction_db"],
         pointing_loss_db=parameters["pointing_loss_db"],
     )
-    counts = counts_of(parameters, transmittance * transmittance_from_loss(-parameters["receiver_gain_db"]))
-    return secret_bit_of(parameters, counts, bound), range_km.size
+    return transmittance * transmittance_from_loss(-parameters["receiver_gain_db"])
 
 
 def _network(parameters: Parameters, data: DataFile) -> Figures:
@@ -246,5 +261,17 @@ def _jinan1(parameters: Parameters, data: DataFile) -> Figures:
     }
 
 
-NETWORK = Experiment("network-2021", _network)
-JINAN1 = Experiment("jinan1-2025", _jinan1)
+def _draw_circular_pass(parameters: Parameters, data: DataFile) -> Sequence[Plot]:
+    range_km, elevation_deg = circular_pass(parameters["altitude_km"], parameters["culmination_deg"], parameters["cutoff_deg"])
+    transmittance = circular_pass_transmittance(parameters, range_km, elevation_deg)
+    rising = slice(range_km.size // 2)
+    loss_db = loss_from_transmittance(transmittance * parameters["optics_efficiency"])
+    sifted_bps = sifted_rate_bps(parameters, transmittance)
+    return [
+        Plot("Loss of the downlink", "elevation [deg]", "loss [dB]", [Curve("model", elevation_deg[rising], loss_db[rising])]),
+        Plot("Sifted key rate", "elevation [deg]", "sifted key [bit/s]", [Curve("model", elevation_deg[rising], sifted_bps[rising])]),
+    ]
+
+
+NETWORK = Experiment("network-2021", _network, _draw_circular_pass)
+JINAN1 = Experiment("jinan1-2025", _jinan1, _draw_circular_pass)

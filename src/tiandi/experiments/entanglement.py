@@ -97,7 +97,6 @@ def _entanglement_key(parameters: Parameters, data: DataFile) -> Figures:
     )
     return {
         "separation_km": _separation_km(data, "Delingha", "Nanshan"),
-        "qber": qber,
         "chsh": float(chsh_from_visibility(visibility_from_qber(qber))),
         "asymptotic_rate_bps": float(rate),
         "key_bit": key_bit("small_block"),

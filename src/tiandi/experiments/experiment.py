@@ -2,7 +2,7 @@
 
 The data file (TOML, beside this module in ``data/``) says what was published and how well it is known; the function sees
 nothing but parameters. A parameter that the publication leaves open is free: it has a range, and every figure of ours is computed over the
-ends of all ranges as well, so that the table shows how much the freedom matters. Nothing is fitted.
+ends of all ranges as well, so that the table shows how much the freedom matters. No optimiser fits a parameter to a figure.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
@@ -24,9 +25,10 @@ th { font-weight: 600; color: #57606a; } td.number { text-align: right; white-sp
 .figures { display: flex; flex-wrap: wrap; gap: 1em; } .figures svg { max-width: 100%; height: auto; }
 """
 EXPLANATION = (
-    "Parameters are the published ones; nothing is fitted. A free parameter is one that the publication leaves open: the spread is ours"
-    " over the ends of all such ranges. A label says how well a figure is known here: published (read in the source), recalled, computed,"
-    " assumed."
+    "A label says how well a figure is known here: published (read in the source), recalled, computed, assumed. Nothing fits the"
+    " parameters; where an assumed one was chosen knowing the result, its line says so. A free parameter is one that the publication leaves"
+    " open: the spread is ours over the ends of all such ranges. The verdict is on the stated values; where the spread leaves what passes,"
+    " it hangs on them."
 )
 FIGURE_INCHES = (4.8, 3.3)
 
@@ -66,14 +68,22 @@ def allowed(row: Row) -> str:
     return f"{figure_text(row.low)} to {figure_text(row.high)}" if row.high != float("inf") else f"at least {figure_text(row.low)}"
 
 
+def tally(rows: Sequence[Row]) -> str:
+    """How many rows of each verdict, and of those that pass, against how well known a figure."""
+    verdicts = Counter(row.verdict for row in rows)
+    labels = Counter(row.label for row in rows if row.verdict == "pass")
+    known = ", ".join(f"{count} {label}" for label, count in labels.most_common())
+    passed = f"{verdicts['pass']} pass{f' (figures {known})' if known else ''}"
+    return f"{passed}, {verdicts['fail']} fail, {verdicts['not reproducible']} not reproducible"
+
+
 def html_report(experiments: Sequence[Experiment], rows: Sequence[Row]) -> str:
     """The whole report."""
-    counted = ", ".join(f"{sum(row.verdict == verdict for row in rows)} {verdict}" for verdict in ("pass", "fail", "not reproducible"))
     sections = "".join(_section(experiment, [row for row in rows if row.experiment == experiment.name]) for experiment in experiments)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>tiandi: published experiments, reproduced</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>Published experiments, reproduced</h1>'
-        f"<p>{counted}. {EXPLANATION}</p>{sections}</body></html>\n"
+        f"<p>{tally(rows)}. {EXPLANATION}</p>{sections}</body></html>\n"
     )
 
 

@@ -29,7 +29,7 @@ def _budget(parameters: Parameters) -> ErrorBudget:
 
 
 def _loss_db(parameters: Parameters, range_km: Array, elevation_deg: Array) -> Array:
-    """The uplink through the two published ends."""
+    """The uplink through its two known ends."""
     ends = np.array([[1.0, 1.0 / np.sin(np.radians(parameters[f"{end}_elevation_deg"]))] for end in ("near", "far")])
     known = [parameters[f"{end}_loss_db"] - 20.0 * np.log10(parameters[f"{end}_range_km"]) for end in ("near", "far")]
     far_field_loss_db, zenith_extinction_db = np.linalg.solve(ends, known)
@@ -44,7 +44,6 @@ def _teleportation(parameters: Parameters, data: DataFile) -> Figures:
     table = teleportation_table(source, weights, transmittance)
     return {
         "fidelity": float(mean_fidelity(weights)),
-        "classical_limit": CLASSICAL_FIDELITY,
         "events": float(table.expected_counts(source.pulses(np.full(transmittance.size, parameters["orbits"]))).sum()),
         "loss_db": float(loss_from_transmittance(transmittance.mean())),
     }
@@ -63,7 +62,7 @@ def _draw(parameters: Parameters, data: DataFile) -> Sequence[Plot]:
             "loss [dB]",
             [
                 Curve("model", range_km[order], _loss_db(parameters, range_km, elevation_deg)[order]),
-                Curve("published ends", ends_km, [parameters["near_loss_db"], parameters["far_loss_db"]], points=True),
+                Curve("recalled ends", ends_km, [parameters["near_loss_db"], parameters["far_loss_db"]], points=True),
             ],
         ),
         Plot(

@@ -82,7 +82,7 @@ MDI_404KM = Experiment("mdi-404km-2016", _mdi, _draw_mdi)
 # Twin-field: two arms of half the loss meet in the middle.
 
 
-def _sending_rate(parameters: Parameters, *, efficiency: float, misalignment: float) -> float:
+def _sending_rate(parameters: Parameters) -> float:
     """Finite secret bits per pulse of sending or not sending with pairing, failures added up as published."""
     source = SendingSource(
         parameters["signal"],
@@ -92,8 +92,8 @@ def _sending_rate(parameters: Parameters, *, efficiency: float, misalignment: fl
         (parameters["vacuum_share"], parameters["weak_share"], 1.0 - parameters["vacuum_share"] - parameters["weak_share"]),
         parameters["slice_half_width_rad"],
     )
-    station = CentralStation(parameters["dark_count_probability"], phase_mismatch_rad(misalignment))
-    arm = efficiency * transmittance_from_loss(0.5 * parameters["loss_db"])
+    station = CentralStation(parameters["dark_count_probability"], phase_mismatch_rad(parameters["misalignment"]))
+    arm = parameters["efficiency"] * transmittance_from_loss(0.5 * parameters["loss_db"])
     counts = parameters["pulses"] * sending_or_not_sending.event_table(station, source, arm, arm).probabilities[0]
     bits, errors = sending_or_not_sending.paired_counts(counts[:2, :2].sum(axis=-1))
     key = sending_key(
@@ -113,7 +113,7 @@ def _over_plob(parameters: Parameters, bit_per_pulse: float) -> float:
 
 
 def _twin_field_511km(parameters: Parameters, data: DataFile) -> Figures:
-    rate = _sending_rate(parameters, efficiency=parameters["efficiency"], misalignment=parameters["misalignment"])
+    rate = _sending_rate(parameters)
     return {"rate": rate, "over_plob": _over_plob(parameters, rate)}
 
 
@@ -138,9 +138,8 @@ def _best_sending_rate(parameters: Parameters, loss_db: float, *, pairing: bool)
 
 
 def _twin_field_1002km(parameters: Parameters, data: DataFile) -> Figures:
-    finite = _sending_rate(parameters, efficiency=parameters["finite_efficiency"], misalignment=parameters["finite_misalignment"])
+    finite = _sending_rate(parameters)
     return {
-        "asymptotic_rate": _best_sending_rate(parameters, parameters["loss_db"], pairing=False),
         "paired_rate": _best_sending_rate(parameters, parameters["loss_db"], pairing=True),
         "finite_rate": finite,
         "over_plob": _over_plob(parameters, finite),
@@ -161,7 +160,7 @@ def _draw_twin_field_1002km(parameters: Parameters, data: DataFile) -> Sequence[
                 Curve(
                     "published, endless and finite",
                     [parameters["loss_db"]] * 2,
-                    [data.published["asymptotic_rate"].value, data.published["finite_rate"].value],
+                    [data.published["paired_rate"].value, data.published["finite_rate"].value],
                     points=True,
                 ),
             ],
@@ -182,6 +181,33 @@ def _twin_field_833km(parameters: Parameters, data: DataFile) -> Figures:
     return {"rate_bps": float(rate) * parameters["clock_hz"], "over_plob": _over_plob(parameters, float(rate))}
 
 
-TWIN_FIELD_511KM = Experiment("twin-field-511km-2021", _twin_field_511km)
-TWIN_FIELD_833KM = Experiment("twin-field-833km-2022", _twin_field_833km)
+def _draw_twin_field_511km(parameters: Parameters, data: DataFile) -> Sequence[Plot]:
+    loss_db = np.linspace(40.0, 100.0, 25)
+    rates = [_sending_rate({**parameters, "loss_db": loss}) for loss in loss_db]
+    return [_against_the_bound(loss_db, Curve("model, finite", loss_db, rates), parameters, data.published["rate"].value)]
+
+
+def _draw_twin_field_833km(parameters: Parameters, data: DataFile) -> Sequence[Plot]:
+    loss_db = np.linspace(40.0, 150.0, 23)
+    rates = [_twin_field_833km({**parameters, "loss_db": loss}, data)["rate_bps"] / parameters["clock_hz"] for loss in loss_db]
+    published = data.published["rate_bps"].value / parameters["clock_hz"]
+    return [_against_the_bound(loss_db, Curve("model, endless decoys", loss_db, rates), parameters, published)]
+
+
+def _against_the_bound(loss_db: Array, model: Curve, parameters: Parameters, published: float) -> Plot:
+    return Plot(
+        "Twin-field and the bound without a repeater",
+        "total loss [dB]",
+        "secret bits per pulse",
+        [
+            model,
+            Curve("PLOB bound", loss_db, plob_bound(transmittance_from_loss(loss_db))),
+            Curve("published", [parameters["loss_db"]], [published], points=True),
+        ],
+        logarithmic=True,
+    )
+
+
+TWIN_FIELD_511KM = Experiment("twin-field-511km-2021", _twin_field_511km, _draw_twin_field_511km)
+TWIN_FIELD_833KM = Experiment("twin-field-833km-2022", _twin_field_833km, _draw_twin_field_833km)
 TWIN_FIELD_1002KM = Experiment("twin-field-1002km-2023", _twin_field_1002km, _draw_twin_field_1002km)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.constants import Planck, speed_of_light
 
-from tiandi.errors import require_each_within
+from tiandi.errors import require_each_within, require_within
 from tiandi.physics.beam import Array
 from tiandi.units import METRE_PER_NANOMETRE, MICROMETRE_PER_NANOMETRE, RADIAN_PER_MICRORADIAN
 
@@ -87,13 +87,14 @@ def background_rate_hz(
     wavelength_nm: ArrayLike,
     efficiency: ArrayLike,
     obscuration: ArrayLike = 0.0,
+    detectors: int = 4,
 ) -> Array:
-    """Counts per second [1/s] that the sky makes in all detectors of a receiver together; broadcast.
+    """Counts per second [1/s] that the sky makes in each of a receiver's ``detectors``, as `Receiver` takes them; broadcast.
 
     Radiance x solid angle pi half-angle^2 x area of the aperture x filter bandwidth, over the energy of a photon, times the ``efficiency``
     of optics and detectors. ``obscuration``, the diameter of the central obscuration over the aperture's, stays 0 where the efficiency
-    counts it already. Taken as unpolarised: of four detectors each sees a quarter, which scattered daylight does not keep to. Dead time is
-    left out. Raises InputError on values out of range.
+    counts it already. Taken as unpolarised: of four detectors behind a passive choice each sees a quarter (of two behind an active one
+    half), which scattered daylight does not keep to. Dead time is left out. Raises InputError on values out of range.
     """
     radiance = require_each_within("radiance_w_per_m2_sr_um", radiance_w_per_m2_sr_um, 0.0, 1e8)
     half_angle = require_each_within("field_of_view_half_angle_urad", field_of_view_half_angle_urad, 0.0, 1e5) * RADIAN_PER_MICRORADIAN
@@ -103,7 +104,8 @@ def background_rate_hz(
     wavelength_m = require_each_within("wavelength_nm", wavelength_nm, 200.0, 20000.0) * METRE_PER_NANOMETRE
     power_w = radiance * np.pi * half_angle**2 * area_m2 * bandwidth_um
     photons = power_w * wavelength_m / (Planck * speed_of_light)
-    return np.asarray(require_each_within("efficiency", efficiency, 0.0, 1.0) * photons)
+    require_within("detectors", detectors, 1, 64)
+    return np.asarray(require_each_within("efficiency", efficiency, 0.0, 1.0) * photons / detectors)
 
 
 def _logarithm(table: tuple[tuple[float, ...], ...], elevation_deg: Array) -> Array:

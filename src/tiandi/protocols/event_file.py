@@ -279,7 +279,9 @@ def _header(file: h5py.File) -> tuple[Run, str, int]:
         probabilities=_attribute(file, "probabilities", "f", many=True),
         **{name: _attribute(file, name, "S") for name in _TEXT},
     )
-    return run, _attribute(file, "content", "S"), _attribute(file, "events", "i")
+    events = _attribute(file, "events", "i")
+    require_within("events", events, 0, MOST_PULSES)
+    return run, _attribute(file, "content", "S"), events
 
 
 def _time(text: str) -> datetime:
@@ -306,7 +308,8 @@ def _attribute(file: h5py.File, name: str, kind: str, *, many: bool = False) -> 
 def _column(file: h5py.File, name: str) -> h5py.Dataset:
     """The dataset ``name``, stored in this file and nowhere else, of the type and layout that the format has."""
     own = isinstance(file.get(name, getlink=True), h5py.HardLink) and isinstance(file[name], h5py.Dataset)
-    _require(own, name, "missing", "must be a dataset of this file")
+    found = "something else" if name in file else "missing"
+    _require(own, name, found, "must be a dataset of this file, not a link or a group")
     column, plan = file[name], file[name].id.get_create_plist()
     filters = [plan.get_filter(number)[0] for number in range(plan.get_nfilters())]
     form = column.dtype, column.chunks, filters
