@@ -27,6 +27,7 @@ def test_key_length_to_one_bit(row: dict[str, Any], bound: Bound) -> None:
         epsilon_secrecy=given["eps_s"],
         epsilon_correctness=given["eps_c"],
         bound=bound,
+        sampling="printed",
     )
     theirs = row["satquma"][bound.capitalize()]
     assert abs(float(ours.length_bit) - theirs["l"]) < 1.0
@@ -59,6 +60,7 @@ def test_key_from_the_published_counts_of_micius(efficiency: str) -> None:
         leaked_bit=float(efficiency) * float(binary_entropy(published["qber"])) * sum(counts),
         epsilon_secrecy=published["eps"],
         epsilon_correctness=published["eps"],
+        sampling="printed",
     )
     expected = published["lim_hoeffding_from_counts"][efficiency]["hoeffding"]
     assert 2 * float(one_basis.length_bit) == pytest.approx(expected, abs=100)  # Theirs uses another epsilon of correctness.

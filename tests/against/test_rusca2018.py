@@ -23,6 +23,7 @@ def key_of(row: dict[str, Any]) -> Any:
         leaked_bit=row["leak"],
         epsilon_secrecy=1e-9,
         epsilon_correctness=1e-15,
+        sampling="printed",
     )
 
 

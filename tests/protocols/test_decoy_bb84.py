@@ -191,6 +191,18 @@ def test_an_after_pulse_repeats_the_bit_of_its_root(transmitter: Transmitter, re
     assert (bob.bases[1:] == bob.bases[:-1])[close].mean() > 0.99
 
 
+def test_an_active_receiver_chooses_the_basis_of_an_after_pulse_anew(transmitter: Transmitter, receiver: Receiver) -> None:
+    """Nearly all clicks are after-pulses: with an even choice half of the neighbours agree in basis, all of them in bit."""
+    detector = Detector(0.5, 0.0, after_pulse_probability=0.5, after_pulse_lifetime_s=1e-7)
+    echoing = replace(receiver, detector=detector, basis_choice="active")
+    outcomes = outcome_probabilities(transmitter, echoing, np.array([1e-4]))
+    _, bob = sample_detections(transmitter, echoing, outcomes, np.array([10**9]), np.random.default_rng(4))
+    close = np.diff(bob.slots) < 20
+    agreeing = (bob.bases[1:] == bob.bases[:-1])[close]
+    assert abs(agreeing.mean() - 0.5) < SIGMAS * 0.5 / np.sqrt(agreeing.size)
+    assert (bob.bits[1:] == bob.bits[:-1])[close].mean() > 0.99
+
+
 def test_a_twin_repeats_but_its_bits_do_not(transmitter: Transmitter, receiver: Receiver) -> None:
     outcomes = outcome_probabilities(transmitter, receiver, np.array([0.1]))
     (first, first_bob), (again, again_bob) = (

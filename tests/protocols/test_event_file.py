@@ -369,7 +369,7 @@ DAMAGED: list[tuple[str, Callable[[h5py.File], None]]] = [
     ("probabilities", attribute("mean_photon_numbers", [])),
     ("intensities", lambda file: [attribute(name, [0.5, 0.5])(file) for name in ("mean_photon_numbers", "probabilities")]),
     ("slots", attribute("events", 999)),
-    ("slots", attribute("events", -1)),
+    ("events", attribute("events", -1)),
     ("slots", overwrite("slots", 0, at=500)),
     ("slots", overwrite("slots", -1)),
     ("slots", overwrite("slots", 2**40, at=999)),

@@ -1,14 +1,11 @@
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import hypergeom
 
-from tiandi.protocols.concentration import fewest_trusted_errors, sampling_deviation
+from tiandi.errors import InputError
 from tiandi.protocols.finite_key import (
-    EPSILON_SHARES,
+    Bound,
     decoy_bounds,
     proven_key,
 )
@@ -18,7 +15,7 @@ MU, P = (0.5, 0.15, 0.0), (0.7, 0.2, 0.1)
 COUNTS = np.array([205_000.0, 18_000.0, 30.0])
 
 
-def key_bit(scale: float = 1.0, error_rate: float = 0.01, bound: Any = "hoeffding") -> float:
+def key_bit(scale: float = 1.0, error_rate: float = 0.01, bound: Bound = "hoeffding", sampling: Sampling = "exact") -> float:
     counts = scale * COUNTS
     proven = proven_key(
         key_counts=counts,
@@ -31,6 +28,7 @@ def key_bit(scale: float = 1.0, error_rate: float = 0.01, bound: Any = "hoeffdin
         epsilon_secrecy=1e-9,
         epsilon_correctness=1e-15,
         bound=bound,
+        sampling=sampling,
     )
     return float(proven.length_bit)
 
@@ -95,30 +93,31 @@ def test_many_links_at_once_equal_each_alone() -> None:
     assert together == pytest.approx(np.vectorize(key_bit)(scales), rel=1e-12)
 
 
-def failure_share(errors: float, tested: int, kept: int, epsilon_secrecy: float) -> float:
-    """Exact probability that gamma fails, over what it may: drawing ``tested`` of all events without replacement shows at most
-    ``errors`` errors although the kept ones hold just more than the bound allows.
-    """
-    rate = errors / tested
-    bound = rate + float(sampling_deviation(rate, tested, kept, epsilon_secrecy / EPSILON_SHARES[3]))
-    fewest_bad = int(errors + np.floor(bound * kept)) + 1
-    return float(hypergeom.cdf(errors, tested + kept, fewest_bad, tested)) / (epsilon_secrecy / EPSILON_SHARES[3])
+@pytest.mark.parametrize("bound", ["hoeffding", "chernoff"])
+def test_the_exact_sampling_bound_costs_a_thousandth_of_the_printed_one(bound: Bound) -> None:
+    exact, printed = (key_bit(scale=100.0, bound=bound, sampling=sampling) for sampling in ("exact", "printed"))
+    assert printed * 0.995 < exact < printed * 1.005
 
 
-SPLITS = [(30_000, 30_000), (60_000, 3_000), (3_000, 60_000), (100_000, 1_000_000), (1_000_000, 10_000), (1_000_000, 3_000)]
-
-
-@pytest.mark.parametrize(("tested", "kept"), SPLITS)
-@pytest.mark.parametrize("epsilon_secrecy", [1e-3, 1e-6, 5e-10, 1e-12, 1e-16, 1e-24])
-def test_the_sampling_bound_holds_from_the_fewest_errors_it_is_trusted_with(tested: int, kept: int, epsilon_secrecy: float) -> None:
-    fewest = float(np.ceil(fewest_trusted_errors(tested, kept, epsilon_secrecy / EPSILON_SHARES[3])))
-    for errors in (fewest, np.ceil(1.3 * fewest), 2 * fewest, 5 * fewest):
-        assert errors / tested > 0.3 or failure_share(errors, tested, kept, epsilon_secrecy) <= 1.0
-
-
-def test_below_them_the_bound_would_fail() -> None:
-    assert failure_share(1, 30_000, 30_000, 5e-10) > 1000
-
-
-def test_a_block_without_errors_is_treated_as_one_with_the_fewest() -> None:
+def test_a_block_without_errors_still_pays_for_those_it_may_have_missed() -> None:
     assert key_bit(scale=100.0, error_rate=0.0) < key_bit(scale=100.0, error_rate=0.0, bound="asymptotic")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"mean_photon_numbers": (0.5, 0.4, 0.2)}, "mean_photon_numbers"),
+        ({"mean_photon_numbers": (0.5, 0.3, 0.2)}, "mean_photon_numbers"),
+        ({"mean_photon_numbers": (0.1, 0.5, 0.0)}, "mean_photon_numbers"),
+        ({"counts": (-5.0, 100.0, 10.0)}, "counts"),
+        ({"counts": (float("nan"), 100.0, 10.0)}, "counts"),
+        ({"errors": (200.0, 0.0, 0.0)}, "counts"),
+        ({"counts": (1.0, 1.0, 1.0, 1.0), "errors": (0.0,) * 4}, "intensities"),
+    ],
+)
+def test_what_no_light_gives_is_refused(changes: dict[str, tuple[float, ...]], field: str) -> None:
+    given = {"counts": (100.0, 50.0, 10.0), "errors": (1.0, 1.0, 1.0), "mean_photon_numbers": (0.5, 0.1, 0.0)} | changes
+    with pytest.raises(InputError, match=field):
+        decoy_bounds(
+            given["counts"], given["errors"], mean_photon_numbers=given["mean_photon_numbers"], probabilities=P, epsilon_secrecy=1e-9
+        )

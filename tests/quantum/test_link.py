@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 
 from tiandi.distill.records import KeyBlock, ReceiverRecord, TransmitterRecord
 from tiandi.errors import InputError, NoSecretKey, PeerAborted, QberTooHigh
-from tiandi.physics.equipment import Receiver, Transmitter
+from tiandi.physics.equipment import BasisChoice, Receiver, Transmitter
 from tiandi.protocols.decoy_bb84 import outcome_probabilities, sample_detections
 from tiandi.protocols.event_file import Run, read_whole, write_blocks
 from tiandi.quantum.channel import FibreChannel
@@ -107,6 +108,22 @@ def test_a_link_makes_no_key_under_attacks_that_decoys_notice(link: QkdLink, eav
 def test_a_link_cannot_tell_a_split_beam_from_the_fibre(link: QkdLink) -> None:
     """And need not: the proof has given the eavesdropper that much."""
     assert not link.distil(10.0, seed=3, eavesdropper="beam-splitting").aborted
+
+
+@pytest.mark.parametrize("basis_choice", ["passive", "active"])
+def test_a_link_with_one_decoy_distils_what_is_forecast(transmitter: Transmitter, receiver: Receiver, basis_choice: BasisChoice) -> None:
+    bias = 0.5 if basis_choice == "passive" else 0.8
+    link = QkdLink(
+        "Here",
+        "There",
+        transmitter=replace(transmitter, mean_photon_numbers=(0.5, 0.15), probabilities=(0.7, 0.3), x_basis_probability=bias),
+        receiver=replace(receiver, basis_choice=basis_choice, x_basis_probability=bias),
+        channel=FibreChannel(20.0),
+    )
+    block = link.distil(20.0, seed=4)
+    alice, bob = block.keys()
+    assert alice.key == bob.key
+    assert block.secret_bit == pytest.approx(link.forecast(20.0).secret_bit, rel=0.05)
 
 
 def test_an_unknown_eavesdropper_is_refused(link: QkdLink) -> None:

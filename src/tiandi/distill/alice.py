@@ -114,6 +114,8 @@ class Alice(Party):
 
     def _on_errors(self, message: messages.Errors) -> messages.Message:
         counts = self._intensity_counts()
+        if any(len(told) != self.settings.intensities for told in message.counts):
+            raise ProtocolViolation("errors are not told by intensity")
         for told, known in zip(message.counts, counts, strict=True):
             if any(not 0 <= errors <= count for errors, count in zip(told, known, strict=True)):
                 raise ProtocolViolation("more errors are told of than there are bits")

@@ -132,7 +132,7 @@ class Bob(Party):
             np.bincount(kinds[before != after], minlength=self.settings.intensities).tolist()
             for kinds, before, after in zip(self._intensities, self._received_keys, self._keys, strict=True)
         )
-        errors = _triple(x_errors), _triple(z_errors)
+        errors = tuple(x_errors), tuple(z_errors)
         self._final_lengths = self._lengths(errors)
         self.state = State.AMPLIFYING
         return messages.Errors(errors)
@@ -166,9 +166,3 @@ class Bob(Party):
         (State.AMPLIFYING, messages.Amplification): _on_amplification,
         (State.CONFIRMING, messages.Confirmation): _on_confirmation,
     }
-
-
-def _triple(counts: list[int]) -> tuple[int, int, int]:
-    """Counts of signal, decoy and vacuum."""
-    signal, decoy, vacuum = counts
-    return signal, decoy, vacuum

@@ -85,7 +85,7 @@ class Verification(Message, frozen=True):
 class Errors(Message, frozen=True):
     """Bob: how many bits he corrected, by basis and intensity. He has verified both keys."""
 
-    counts: tuple[tuple[int, int, int], tuple[int, int, int]]
+    counts: tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class Amplification(Message, frozen=True):

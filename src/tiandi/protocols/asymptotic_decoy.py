@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import require_within
+from tiandi.errors import InputError, require_within
 from tiandi.protocols.information import binary_entropy
 
 Array = NDArray[np.float64]
@@ -48,6 +48,7 @@ class DecoyLink:
     def single_photon(self, transmittance: ArrayLike) -> tuple[Array, Array]:
         """Yield and error rate of single photons (equations 7 to 9)."""
         eta = np.asarray(transmittance, float)
+        # Equation 7 has Y0 + eta - Y0 eta, which their gain (equation 10) leaves out: the two agree to Y0 eta.
         single_yield = self.background_yield + eta - self.background_yield * eta
         errors = BACKGROUND_ERROR * self.background_yield + self.misalignment * eta
         return single_yield, np.divide(errors, single_yield, out=np.full(eta.shape, BACKGROUND_ERROR), where=single_yield > 0)
@@ -62,6 +63,8 @@ class DecoyLink:
         Equations 34 and 37. ``decoy`` is its mean photon number.
         """
         mu, nu = np.asarray(mean_photon_number, float), np.asarray(decoy, float)
+        if not ((nu > 0) & (nu < mu)).all():
+            raise InputError("decoy", nu.tolist(), "must be above 0 and below the signal's mean photon number")
         gain, _ = self.gain_and_qber(mu, transmittance)
         weak_gain, weak_qber = self.gain_and_qber(nu, transmittance)
         background = self.background_yield

@@ -2,15 +2,20 @@
 
 Every function works on arrays, element by element; ``failure`` is the probability with which a bound may fail. The observed value
 bounds its mean (`hoeffding_mean`, `chernoff_mean`), the mean bounds what will be observed (`chernoff_observed`), and a sample bounds the
-rest of what it was drawn from (`sampling_deviation`, `small_block_deviation`).
+rest of what it was drawn from (`exact_rate_bound`; the others are there to compare with what is published).
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln
+
+from tiandi.errors import require_within
 
 Array = NDArray[np.float64]
+
+FALSE_POSITIONS = 12
 
 
 def hoeffding_mean(counts: ArrayLike, total: ArrayLike, failure: float) -> tuple[Array, Array]:
@@ -38,27 +43,54 @@ def chernoff_observed(mean: ArrayLike, failure: float) -> tuple[Array, Array]:
     return np.maximum(expected - np.sqrt(2 * beta * expected), 0.0), expected + 0.5 * beta + np.sqrt(2 * beta * expected + 0.25 * beta**2)
 
 
+def exact_rate_bound(errors: ArrayLike, tested: ArrayLike, kept: ArrayLike, failure: float) -> Array:
+    """Rate of errors in ``kept`` events that is exceeded with at most ``failure``, from ``errors`` in the ``tested`` ones; broadcast.
+
+    Both are drawn from one lot without replacement, so errors in the test follow the hypergeometric distribution; the bound is the
+    rate under which a test with no more errors is just as likely as ``failure``. The tail is bounded by its last term over 1 - r, r being
+    how fast the terms fall there, which is on the safe side, as is what rounding may take from the logarithms. Any sizes and
+    any errors, none included; 1 where nothing can be said. Raises InputError on a failure outside [1e-300, 1].
+    """
+    require_within("failure", failure, 1e-300, 1.0)
+    seen, tested, kept = np.broadcast_arrays(*(np.asarray(values, float) for values in (errors, tested, kept)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slack = 8.0 * np.finfo(float).eps * gammaln(tested + kept + 1.0)
+        constant = _log_choose(tested, seen) + slack
+
+        def exponent(hidden: Array) -> Array:
+            """Root of minus the logarithm of the tail, nearly a straight line, less what it must be; negative where nothing is excluded."""
+            falling = seen * (kept - hidden) / ((tested - seen + 1.0) * (hidden + 1.0))
+            tail = constant + _log_choose(kept, hidden) - _log_choose(tested + kept, seen + hidden) - np.log1p(-falling)
+            return np.sqrt(np.maximum(np.where(falling < 1.0, -tail, 0.0), 0.0)) - np.sqrt(-np.log(failure))
+
+        low, high = kept * np.minimum(seen / tested, 1.0), kept.copy()
+        below, above = np.full(low.shape, -np.sqrt(-np.log(failure))), exponent(high)
+        excluded = above >= 0.0
+        for _ in range(FALSE_POSITIONS):
+            # False position with the Illinois rule: the end that stays counts half, so that both ends close in.
+            middle = np.clip(high - above * (high - low) / (above - below), low, high)
+            value = exponent(middle)
+            is_high = value >= 0.0
+            low, high = np.where(is_high, low, middle), np.where(is_high, middle, high)
+            below, above = np.where(is_high, 0.5 * below, value), np.where(is_high, value, 0.5 * above)
+        return np.where((seen <= tested) & (tested > 0.0) & (kept > 0.0) & excluded, high / kept, 1.0)
+
+
+def _log_choose(total: Array, chosen: Array) -> Array:
+    return gammaln(total + 1.0) - gammaln(chosen + 1.0) - gammaln(total - chosen + 1.0)
+
+
 def sampling_deviation(rate: ArrayLike, tested: ArrayLike, kept: ArrayLike, failure: float) -> Array:
     """How much a rate of errors seen in ``tested`` events may lie below the rate in the ``kept`` ones, drawn from the same lot.
 
-    gamma of Fung, Ma, Chau 2010 (doi:10.1103/PhysRevA.81.012318), as Lim et al. 2014 use it in equation 5. It rests on Stirling's
-    formula: see `fewest_trusted_errors`. Not finite where there is nothing to compare.
+    gamma of Fung, Ma, Chau 2010 (doi:10.1103/PhysRevA.81.012318), as Lim et al. 2014 print it in equation 5. It rests on Stirling's
+    formula and fails more often than it says for few errors and for very many; to compare with what others compute, `exact_rate_bound` to
+    rely on. Not finite where there is nothing to compare.
     """
     rate, tested, kept = np.asarray(rate, float), np.asarray(tested, float), np.asarray(kept, float)
     spread = (1.0 - rate) * rate
     per_event = (tested + kept) / (tested * kept)
     return np.sqrt(per_event * spread / np.log(2) * np.log2(per_event / spread / failure**2))
-
-
-def fewest_trusted_errors(tested: ArrayLike, kept: ArrayLike, failure: float) -> Array:
-    """Errors from which on `sampling_deviation` is believed; fewer are counted as so many. Shape as ``tested`` and ``kept``.
-
-    It promises too much for few errors: with one error in 30,000 tested and as many kept it fails more than 1,000 times as often as
-    it says. This floor is ours: wide enough for the exact hypergeometric tail at every failure from 1e-3 / 21 to 1e-24 / 21 and tested
-    events up to 333 times the kept ones, where it was tried.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.maximum(100.0, np.log(1.0 / failure) * (2.0 + 0.2 * np.asarray(tested, float) / np.asarray(kept, float)))
 
 
 def serfling_deviation(tested: ArrayLike, kept: ArrayLike, failure: float) -> Array:

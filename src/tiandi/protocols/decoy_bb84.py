@@ -121,19 +121,29 @@ def _after_pulsing(sent: NDArray[np.float64], outcomes: Probabilities, detector:
 
 def expected_counts(transmitter: Transmitter, receiver: Receiver, outcomes: Probabilities, pulses: NDArray[np.int64]) -> ExpectedCounts:
     """Mean counts when each of the steps sends ``pulses`` (steps,) pulses, with dead time R / (1 + R tau) and after-pulses."""
-    return counts_from_outcomes(_sent(transmitter), outcomes, pulses, detector=receiver.detector, clock_hz=transmitter.clock_hz)
+    return counts_from_outcomes(_sent(transmitter), outcomes, pulses, receiver=receiver, clock_hz=transmitter.clock_hz)
 
 
 def counts_from_outcomes(
-    sent: NDArray[np.float64], outcomes: Probabilities, pulses: NDArray[np.int64], *, detector: Detector, clock_hz: float
+    sent: NDArray[np.float64],
+    outcomes: Probabilities,
+    pulses: NDArray[np.int64],
+    *,
+    receiver: Receiver,
+    clock_hz: float,
+    x_basis_probability: ArrayLike | None = None,
 ) -> ExpectedCounts:
     """Mean counts for pulses ``sent`` with these probabilities, shape (..., intensities, bases), for any number of links at once.
 
     Every click is followed by a mean number p q / (1 - p q) of after-pulses: p that a carrier is trapped, q that it is released while
     the detectors are alive; that several are trapped at once is left out (an error below p^2 of the counts while clicks are rarer
     than releases). An after-pulse falls on a random setting of the transmitter, and half of those in its basis are errors.
-    ``outcomes`` has shape (..., steps, intensities, bases, outcomes).
+    ``outcomes`` has shape (..., steps, intensities, bases, outcomes); ``x_basis_probability`` (...) stands in for the receiver's.
     """
+    detector = receiver.detector
+    chosen_anew = None
+    if receiver.basis_choice == "active":
+        chosen_anew = _basis_probabilities(receiver, x_basis_probability)[..., None, :]
     clicks = sent[..., None, :, :, None] * outcomes[..., 1:]
     trapped = _after_pulsing(sent, outcomes, detector, clock_hz)
     dead_pulses = _dead_pulses(detector, clock_hz)
@@ -144,8 +154,11 @@ def counts_from_outcomes(
     clicks_per_light = 1.0 / (1.0 - followers)
     live = pulses / (1.0 + dead_pulses * rate * clicks_per_light)
 
-    in_this_basis = clicks[..., :2].sum(axis=(-3, -1)) + clicks[..., ::-1, 2].sum(axis=-2)
-    after = (live * (clicks_per_light - 1.0))[..., None] * in_this_basis
+    # Where an after-pulse shows: in the basis of its root, or in the one that an active receiver chooses anew.
+    in_basis = clicks[..., :2].sum(axis=(-3, -1)) + clicks[..., ::-1, 2].sum(axis=-2)
+    if chosen_anew is not None:
+        in_basis = rate[..., None] * chosen_anew
+    after = (live * (clicks_per_light - 1.0))[..., None] * in_basis
     after_sifted = np.einsum("...tb,...tib->...bi", after, trapped.settings.reshape(outcomes.shape[:-1]))
     light = np.einsum("...t,...tibo->...bio", live, clicks)
     return ExpectedCounts(
@@ -166,7 +179,7 @@ def sample_detections(
 
     Which gates click, and with what outcome, is the twin's and repeats with ``generator``; the transmitter's bits, and the bit a
     receiver finds in the other basis, are drawn from the operating system, as real devices draw them for themselves. An after-pulse
-    shows the basis and the bit of the click that it descends from.
+    shows the bit of the click that it descends from and, with a passive choice, its basis.
     """
     sent = _sent(transmitter)
     clicks = sample_clicks(
@@ -185,7 +198,10 @@ def sample_detections(
     bits = secret_bits(clicks.slots.size)
     receiver_bases = bases ^ other
     receiver_bits = bits ^ wrong ^ (other & secret_bits(clicks.slots.size))
-    receiver_bases[clicks.after_pulses] = receiver_bases[clicks.roots]
+    # A passive receiver's detector names basis and bit, an active one's the bit alone: the basis it has chosen anew.
+    active, echoes = receiver.basis_choice == "active", clicks.after_pulses.size
+    chosen = (generator.random(echoes) >= receiver.x_basis_probability).astype(np.uint8) if active else receiver_bases[clicks.roots]
+    receiver_bases[clicks.after_pulses] = chosen
     receiver_bits[clicks.after_pulses] = receiver_bits[clicks.roots]
     return (
         TransmitterRecord(clicks.slots, (setting_of // BASES)[clicks.kinds], bases, bits),

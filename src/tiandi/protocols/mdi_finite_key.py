@@ -133,7 +133,7 @@ def secret_single_photon_bits(
     secret = np.zeros(counts.shape[:-4])
     if error_estimate is None:
         return secret
-    share, kept = failure / (len(pair_estimates) * TANGENT_PHASE_ERRORS.size + 3), _key_share(alice, bob)
+    share, kept = failure / (len(pair_estimates) * TANGENT_PHASE_ERRORS.size + 4), _key_share(alice, bob)
     errors = kept * np.maximum(-_lower_mean(-error_estimate, counts, share, bound), 0.0)
     more_errors = _observed(errors, share, bound, 1) - errors
     # Of pairs without phase error the key has no more than it has bits, which bounds their mean and so how far they stray below it.

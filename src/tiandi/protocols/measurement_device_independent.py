@@ -83,7 +83,8 @@ class RelayLink:
     The transmittances, of shape (steps,) each, are those of the two channels; ``detector_efficiency`` counts the relay's optics as well;
     ``dark_count_probability`` is per detector and gate. ``misalignment`` is the chance of a flipped bit in Z and in X. A relay
     whose detectors sleep through the second time bin announces one of the two Bell states, Psi-. After a Bell state
-    ``dead_pulses`` pulses pass unseen. Raises InputError on a field out of its range.
+    ``dead_pulses`` pulses pass unseen; that Bell states of unequal bases make as many pass is left out. Raises InputError on a field out
+    of its range.
     """
 
     alice: DecoySource

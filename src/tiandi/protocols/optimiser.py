@@ -78,7 +78,7 @@ def optimise_decoy_bb84(
         bob_x_basis = x_basis[:, None, None] if receiver.basis_choice == "active" else None
         outcomes = squash(photons_at_detectors(received, receiver, bob_x_basis), receiver, bob_x_basis)
         sent = probabilities[..., None] * np.stack([x_basis, 1.0 - x_basis], axis=-1)[:, None, :]
-        counts = counts_from_outcomes(sent, outcomes, pulses, detector=receiver.detector, clock_hz=transmitter.clock_hz)
+        counts = counts_from_outcomes(sent, outcomes, pulses, receiver=receiver, clock_hz=transmitter.clock_hz, x_basis_probability=x_basis)
         return expected_secret_bit(
             counts.sifted,
             counts.errors,

@@ -1,8 +1,10 @@
 """Finite keys of twin-field QKD, from counts, against coherent attacks: sending or not sending, and Curty, Azuma, Lo.
 
 What is believed of the station in the middle: nothing. What is believed of the senders: their phases are uniform, their intensities
-exact, their vacuum dark. Counts come from expectation, samples or hardware, shaped as the event tables of `sending_or_not_sending` and
-`twin_field`; every function works on any number of links at once. ``bound`` "asymptotic" takes counts for their means, which never fails.
+exact, their vacuum dark, and no pulse says anything of another. Errors are corrected in one direction, or the pattern of errors is of no
+use: as in `finite_key`, what Bob's questions tell of it is not subtracted (arXiv:2307.00576). Counts come from expectation, samples or
+hardware, shaped as the event tables of `sending_or_not_sending` and `twin_field`; every function works on any number of links at once.
+``bound`` "asymptotic" takes counts for their means, which never fails.
 
 The length is n [1 - h(phase errors / n)] - leak - log2(2 / epsilon_correctness) - 2 log2(1 / (2 epsilon_amplification)), with n a lower
 bound on the bits that may be secret; all others an eavesdropper is given. It is secret to epsilon_amplification
@@ -92,8 +94,8 @@ def sending_key(
 ) -> TwinFieldKey:
     """Secret length of sending or not sending, from counts (..., 5, 5, 3) of ``pulses`` (...), with or without pairing.
 
-    ``leaked_bit`` (...) is every parity told to correct errors, with pairing those of the bits that it leaves. The part of the counts
-    from two signal windows is known once errors are corrected. Counts too few make length 0; raises InputError on malformed input.
+    ``leaked_bit`` (...) is every parity told to correct errors, with pairing those of the bits that it leaves. Of two signal windows
+    only Bob's bits are used. Counts too few make length 0; raises InputError on malformed input.
     """
     counts, pulses = _checked(counts, pulses, (5, 5, 3))
     # Gains: two weak, two strong, both dark; two kinds of bits; pairs. Phase errors: both dark, wrong clicks, errors, singlets.
@@ -119,7 +121,8 @@ def single_photon_counts(
     windows, p, mu = counts.sum(axis=-1), source.probabilities, source.signal_mean_photon_number
     vacuum, one_photon = _yields(windows, source, pulses, shares, bound)
     emitted = (pulses * p[Window.SENT] * p[Window.NOT_SENT] * mu * np.exp(-mu))[..., None]
-    code = np.stack([windows[..., Window.SENT, Window.NOT_SENT], windows[..., Window.NOT_SENT, Window.SENT]], axis=-1)
+    # No more than Bob's bits: his ones for Alice's photons, his zeros for his own.
+    code = windows[..., :2, :2].sum(axis=-2)[..., ::-1]
     weak = source.decoy_mean_photon_numbers[0]
     compared = pulses * p[Window.WEAK] ** 2 * source.slice_share * np.exp(-2.0 * weak)
     wrong = _mean(counts[..., Window.WEAK, Window.WEAK, Result.WRONG], shares.phase, bound)[1]
@@ -164,8 +167,11 @@ def paired_single_photons(
     a singlet: the total spin J commutes with Bob's count of ones and is at least n / 2 - k. For random pairs across his values this
     makes the mean of C(singlets, r) at most k...(k - r + 1) (n - k + 1)...(n - k - r + 2) / [2^r r! N...(N - r + 1)], which is never
     above that of a Poisson distribution of mean k (n - k + 1) / (2 N), and Chernoff's bound is for its tail. More bits of either value
-    than bounded only lower the share of wrong pairs, while k is less than u and v. Own derivation, for any state and without de
-    Finetti's theorem; of many pairs it makes the 2 e (1 - e) of Xu et al. 2020.
+    than bounded only lower the share of wrong pairs, while k is less than u and v. Of many pairs it makes the 2 e (1 - e) of Xu et al.
+    2020. Which bits make a pair is announced, not which of them is the zero: the number of pairings that fit Bob's bits depends on his
+    numbers of zeros and ones alone, so the announcement is a measurement that leaves each pair coherent in its odd space, and every zero
+    meets every one with chance 1 / N. Own derivation, for any state and without de Finetti's theorem; no publication that we know of
+    states it. Checked by exact algebra for six qubits and by the exact distribution up to 160.
     """
     majority, errors = np.maximum(bob_majority, 1.0), single.phase_errors
     pairs = _observed(single.bits.prod(axis=-1) / majority, shares.count, bound)[0]
@@ -189,7 +195,8 @@ def twin_field_key(
     The plan of Curras-Lorenzo et al. 2021 (doi:10.1038/s41534-020-00345-3): round by round, given all that was measured before, the
     Cauchy-Schwarz inequality bounds the chance of a phase error by those of decoys with n and m photons. Sums over the rounds and counts
     are tied by `dependent_mean` in place of Kato's inequality, and yields are bounded in closed form. ``leaked_bit`` (...) is every
-    parity told. Counts too few make length 0; raises InputError on malformed input.
+    parity told. The rounds are an order in which to measure what the senders keep, so the station may answer when it likes; chances are
+    conditional, and no bound here uses that yields stay below 1. Counts too few make length 0; raises InputError on malformed input.
     """
     counts, pulses = _checked(counts, pulses, (4, 4, 2))
     # Nine gains bounded from both sides, and the phase errors: all nineteen concern phase errors.

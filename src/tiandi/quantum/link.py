@@ -225,7 +225,8 @@ class QkdLink:
         """Distil key from what real modules recorded in ``duration_s`` [s], as `tiandi.protocols.event_file` reads it.
 
         Everything but the light is as in `distil`; Alice's record must have every slot of Bob's. The proof takes the intensities
-        and their probabilities from this link's data sheet.
+        and their probabilities from this link's data sheet, and that the receiver blanked all detectors together after a click and gave a
+        double click a random bit.
         """
         return self._distil(transmitter_record, receiver_record, self.channel.steps(duration_s))
 
