@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from tiandi.errors import InputError
 from tiandi.protocols.finite_key import (
     Bound,
+    Sampling,
     decoy_bounds,
     proven_key,
 )
