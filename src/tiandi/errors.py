@@ -27,9 +27,6 @@ TiandiError
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 
 class TiandiError(Exception):
     """Base of all errors that tiandi raises on purpose."""
@@ -41,21 +38,6 @@ class InputError(TiandiError):
     def __init__(self, field: str, value: object, limit: str) -> None:
         self.field, self.value, self.limit = field, value, limit
         super().__init__(f"{field} = {value!r}: {limit}")
-
-
-def require_within(field: str, value: float, low: float, high: float) -> None:
-    """Raise InputError unless ``low`` <= ``value`` <= ``high``."""
-    if not low <= value <= high:
-        raise InputError(field, value, f"must lie in [{low:g}, {high:g}]")
-
-
-def require_each_within(field: str, values: ArrayLike, low: float, high: float) -> NDArray[np.float64]:
-    """``values`` as an array of floats; raises InputError, with the first offender, unless each lies in [``low``, ``high``]."""
-    array = np.asarray(values, float)
-    outside = array[~((array >= low) & (array <= high))]
-    if outside.size:
-        raise InputError(field, float(outside[0]), f"must lie in [{low:g}, {high:g}]")
-    return array
 
 
 class ScenarioError(InputError):

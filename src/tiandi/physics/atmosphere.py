@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tiandi.errors import require_each_within, require_within
+from tiandi.limits import require_each_within, require_within
 from tiandi.physics.beam import Array
 from tiandi.units import MICROMETRE_PER_NANOMETRE, loss_from_transmittance, transmittance_from_loss
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chndtr, i0e
 
-from tiandi.errors import require_each_within, require_within
+from tiandi.limits import require_each_within, require_within
 from tiandi.units import METRE_PER_KILOMETRE, METRE_PER_NANOMETRE, RADIAN_PER_MICRORADIAN
 
 Array = NDArray[np.float64]

@@ -9,7 +9,8 @@ from typing import Literal
 from sgp4.earth_gravity import wgs72
 
 from tiandi.constants import EARTH_EQUATORIAL_RADIUS_KM, SECONDS_PER_DAY
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_within
 from tiandi.physics.orbit import Elements
 
 LOWEST_PERIGEE_KM = 120.0

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_within
 from tiandi.physics.detectors import Detector, gate_acceptance
 
 BasisChoice = Literal["passive", "active"]

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.constants import Planck, speed_of_light
 from scipy.special import exprel, ndtr
 
-from tiandi.errors import require_each_within, require_within
+from tiandi.limits import require_each_within, require_within
 from tiandi.units import METRE_PER_NANOMETRE, SECOND_PER_PICOSECOND, WATT_PER_MILLIWATT, transmittance_from_loss
 
 FibreKind = Literal["G.652.D", "ultra-low-loss"]

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.constants import speed_of_light
 
-from tiandi.errors import InputError, require_each_within
+from tiandi.errors import InputError
+from tiandi.limits import require_each_within
 from tiandi.physics.atmosphere import air_mass, extinction_transmittance
 from tiandi.physics.beam import (
     LARGEST_ANGLE_URAD,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.constants import Planck, speed_of_light
 
-from tiandi.errors import require_each_within, require_within
+from tiandi.limits import require_each_within, require_within
 from tiandi.physics.beam import Array
 from tiandi.units import METRE_PER_NANOMETRE, MICROMETRE_PER_NANOMETRE, RADIAN_PER_MICRORADIAN
 

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError, require_each_within, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_each_within, require_within
 
 Array = NDArray[np.float64]
 PairStatistics = Literal["thermal", "poisson"]

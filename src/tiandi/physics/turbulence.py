@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import solve_banded
 from scipy.special import gammaln, j1, kve
 
-from tiandi.errors import require_each_within, require_within
+from tiandi.limits import require_each_within, require_within
 from tiandi.physics.beam import Array, wave_number_per_m
 from tiandi.units import METRE_PER_KILOMETRE, RADIAN_PER_MICRORADIAN
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_within
 from tiandi.protocols.information import binary_entropy
 
 Array = NDArray[np.float64]

@@ -17,7 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError, require_each_within, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_each_within, require_within
 from tiandi.physics.sources import PulsedPairSource
 from tiandi.protocols.concentration import exact_rate_bound, serfling_deviation, small_block_deviation
 from tiandi.protocols.events import EventTable

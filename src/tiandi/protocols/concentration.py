@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
-from tiandi.errors import require_within
+from tiandi.limits import require_within
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError, require_each_within, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_each_within, require_within
 from tiandi.physics.detectors import gate_acceptance
 from tiandi.physics.sources import ContinuousPairSource
 

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_within
 
 Array = NDArray[np.float64]
 

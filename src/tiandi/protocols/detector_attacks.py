@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tiandi.errors import require_within
+from tiandi.limits import require_within
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.protocols.decoy_bb84 import Outcome, outcome_probabilities, photons_at_detectors, squash
 from tiandi.protocols.eavesdroppers import Eavesdropping, sifted_share, with_knowledge

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.special import betaincinv
 
-from tiandi.errors import require_within
+from tiandi.limits import require_within
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.protocols.decoy_bb84 import Outcome, Probabilities, outcome_probabilities, photons_at_detectors, squash
 

@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiandi.distill.records import ReceiverRecord, TransmitterRecord
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_within
 from tiandi.protocols.events import Events
 
 AnyBlock = Events | TransmitterRecord | ReceiverRecord

@@ -19,7 +19,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_within
 from tiandi.protocols.concentration import chernoff_mean, chernoff_observed
 from tiandi.protocols.measurement_device_independent import Basis, DecoySource, Outcome
 

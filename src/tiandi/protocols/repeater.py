@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_within
 from tiandi.protocols.information import binary_entropy, plob_bound
 from tiandi.protocols.teleportation import compose, dephasing, depolarising, error_rates
 from tiandi.units import transmittance_from_loss

@@ -19,7 +19,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError, require_each_within, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_each_within, require_within
 from tiandi.protocols.events import EventTable
 from tiandi.protocols.information import binary_entropy
 from tiandi.protocols.twin_field import CentralStation, both_arms, known_phase_clicks, random_phase_gain

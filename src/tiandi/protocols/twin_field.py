@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import comb, gammaln, xlog1py, xlogy
 
-from tiandi.errors import InputError, require_each_within, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_each_within, require_within
 from tiandi.protocols.events import EventTable
 from tiandi.protocols.information import binary_entropy
 

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import factorial
 
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_within
 from tiandi.protocols.concentration import chernoff_mean, chernoff_observed
 from tiandi.protocols.information import binary_entropy
 from tiandi.protocols.sending_or_not_sending import Result, SendingSource, Window

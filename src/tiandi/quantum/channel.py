@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tiandi.clock import julian_dates
 from tiandi.constants import EARTH_EQUATORIAL_RADIUS_KM
-from tiandi.errors import InputError, require_within
+from tiandi.errors import InputError
+from tiandi.limits import require_within
 from tiandi.physics.beam import BeamShape
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.physics.fibre import fibre_transmittance
