@@ -53,6 +53,6 @@ def _evaluate(link: QkdLink) -> int:
         probabilities=link.transmitter.probabilities,
         epsilon_secrecy=1e-9,
         epsilon_correctness=1e-15,
-        reconciliation_efficiency=1.06,
+        error_correction_efficiency=1.06,
     )
     return int((secret > 0).sum())

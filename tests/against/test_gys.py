@@ -14,7 +14,7 @@ from tiandi.protocols.information import binary_entropy
 from tiandi.protocols.optimiser import maximise
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())["ma2005_gys"]
-GYS = DecoyLink(background_yield=1.7e-6, misalignment=0.033, reconciliation_efficiency=1.22)
+GYS = DecoyLink(background_yield=1.7e-6, misalignment=0.033, error_correction_efficiency=1.22)
 DETECTION = 0.045
 SIGNAL, DECOY = 0.48, 0.05
 
@@ -52,7 +52,7 @@ def test_greatest_distances_are_those_published() -> None:
 @pytest.mark.parametrize(("efficiency", "expected"), [(1.22, 0.4789), (1.0, 0.5441)])
 def test_the_optimiser_finds_the_best_intensity(efficiency: float, expected: float) -> None:
     """Where (1 - mu) exp(-mu) = f h(e) / (1 - h(e)), equation 12, when the background does not count."""
-    link = DecoyLink(background_yield=0.0, misalignment=0.033, reconciliation_efficiency=efficiency)
+    link = DecoyLink(background_yield=0.0, misalignment=0.033, error_correction_efficiency=efficiency)
     best, rate = maximise(lambda candidates: link.infinite_decoy_rate(candidates[0], 1e-6), [(0.01, 1.5)])
     assert best[0] == pytest.approx(expected, abs=2e-4)
     assert rate == pytest.approx(float(link.infinite_decoy_rate(expected, 1e-6)), rel=1e-6)

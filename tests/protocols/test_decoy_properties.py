@@ -57,7 +57,7 @@ def key(transmitter: Transmitter, found: ExpectedCounts, bound: Bound = "hoeffdi
             probabilities=transmitter.probabilities,
             epsilon_secrecy=1e-9,
             epsilon_correctness=1e-15,
-            reconciliation_efficiency=1.0,
+            error_correction_efficiency=1.0,
             bound=bound,
         )
     )

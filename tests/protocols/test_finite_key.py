@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -102,6 +104,22 @@ def test_the_exact_sampling_bound_costs_a_thousandth_of_the_printed_one(bound: B
 
 def test_a_block_without_errors_still_pays_for_those_it_may_have_missed() -> None:
     assert key_bit(scale=100.0, error_rate=0.0) < key_bit(scale=100.0, error_rate=0.0, bound="asymptotic")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({"bound": "finite"}, "bound"), ({"sampling": "gamma"}, "sampling"), ({"epsilon_secrecy": 1.0}, "epsilon_secrecy")],
+)
+def test_a_misspelt_bound_proves_nothing(changes: dict[str, Any], field: str) -> None:
+    common: dict[str, Any] = {"mean_photon_numbers": MU, "probabilities": P, "leaked_bit": 0.0, "epsilon_correctness": 1e-15}
+    with pytest.raises(InputError, match=field):
+        proven_key(
+            key_counts=COUNTS,
+            key_errors=0 * COUNTS,
+            test_counts=COUNTS,
+            test_errors=0 * COUNTS,
+            **{"epsilon_secrecy": 1e-9} | common | changes,
+        )
 
 
 @pytest.mark.parametrize(

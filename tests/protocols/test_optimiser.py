@@ -25,7 +25,7 @@ def secret_bit(transmitter: Transmitter, receiver: Receiver) -> float:
             probabilities=transmitter.probabilities,
             epsilon_secrecy=1e-9,
             epsilon_correctness=1e-15,
-            reconciliation_efficiency=1.06,
+            error_correction_efficiency=1.06,
         )
     )
 

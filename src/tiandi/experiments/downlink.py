@@ -80,7 +80,7 @@ def secret_bit_of(parameters: Parameters, counts: ExpectedCounts, bound: Bound =
             probabilities=transmitter.probabilities,
             epsilon_secrecy=parameters["epsilon"],
             epsilon_correctness=parameters["epsilon"],
-            reconciliation_efficiency=parameters["reconciliation_efficiency"],
+            error_correction_efficiency=parameters["error_correction_efficiency"],
             bound=bound,
         )
     )

@@ -74,7 +74,7 @@ ENTANGLEMENT = Experiment("entanglement-2017", _entanglement, _draw_entanglement
 def _entanglement_key(parameters: Parameters, data: DataFile) -> Figures:
     qber = parameters["errors"] / parameters["sifted_bit"]
     basis_bit = 0.5 * parameters["sifted_bit"]
-    leaked = parameters["reconciliation_efficiency"] * basis_bit * float(binary_entropy(qber))
+    leaked = parameters["error_correction_efficiency"] * basis_bit * float(binary_entropy(qber))
 
     def key_bit(bound: Bound) -> float:
         proven = proven_key(
@@ -93,7 +93,7 @@ def _entanglement_key(parameters: Parameters, data: DataFile) -> Figures:
         qber,
         qber,
         sifting=1.0,
-        error_correction_efficiency=parameters["reconciliation_efficiency"],
+        error_correction_efficiency=parameters["error_correction_efficiency"],
     )
     return {
         "separation_km": _separation_km(data, "Delingha", "Nanshan"),

@@ -20,7 +20,7 @@ from tiandi.units import transmittance_from_loss
 
 
 def _gys_link(parameters: Parameters) -> DecoyLink:
-    return DecoyLink(parameters["background_yield"], parameters["misalignment"], parameters["reconciliation_efficiency"])
+    return DecoyLink(parameters["background_yield"], parameters["misalignment"], parameters["error_correction_efficiency"])
 
 
 def _gys_rates(parameters: Parameters, length_km: float) -> tuple[float, float]:
@@ -78,7 +78,7 @@ def optimised_rate_bps(parameters: Parameters, loss_db: float, acquisition_s: fl
         np.array([int(parameters["clock_hz"] * acquisition_s)]),
         epsilon_secrecy=parameters["epsilon"],
         epsilon_correctness=parameters["epsilon"],
-        reconciliation_efficiency=parameters["reconciliation_efficiency"],
+        error_correction_efficiency=parameters["error_correction_efficiency"],
         bound=bound,
     )
     return best.secret_bit / acquisition_s

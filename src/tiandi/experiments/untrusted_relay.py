@@ -42,7 +42,7 @@ def _mdi_rates_bps(parameters: Parameters, lengths_km: Array) -> Array:
     )
     counts = event_probabilities(link) * parameters["clock_hz"] * parameters["duration_s"]
     key = counts[:, 0, 0, 0]
-    leaked = parameters["reconciliation_efficiency"] * key.sum(axis=-1) * binary_entropy(key[:, 1] / key.sum(axis=-1))
+    leaked = parameters["error_correction_efficiency"] * key.sum(axis=-1) * binary_entropy(key[:, 1] / key.sum(axis=-1))
     proven = proven_key(
         counts,
         alice=source,
@@ -100,7 +100,7 @@ def _sending_rate(parameters: Parameters) -> float:
         counts,
         source=source,
         pulses=parameters["pulses"],
-        leaked_bit=parameters["reconciliation_efficiency"] * bits * binary_entropy(errors / bits),
+        leaked_bit=parameters["error_correction_efficiency"] * bits * binary_entropy(errors / bits),
         epsilon_secrecy=parameters["epsilon"],
         epsilon_correctness=parameters["epsilon"],
         composition="sum",
@@ -129,7 +129,7 @@ def _best_sending_rate(parameters: Parameters, loss_db: float, *, pairing: bool)
             station,
             signal_mean_photon_number=candidates[0],
             sending_probability=candidates[1],
-            error_correction_efficiency=parameters["reconciliation_efficiency"],
+            error_correction_efficiency=parameters["error_correction_efficiency"],
             pairing=pairing,
         ).bit_per_pulse
 
@@ -176,7 +176,7 @@ def _twin_field_833km(parameters: Parameters, data: DataFile) -> Figures:
         arm,
         CentralStation(parameters["dark_count_probability"], phase_mismatch_rad(parameters["misalignment"])),
         key_mean_photon_number=parameters["key_mean_photon_number"],
-        error_correction_efficiency=parameters["reconciliation_efficiency"],
+        error_correction_efficiency=parameters["error_correction_efficiency"],
     ).bit_per_pulse
     return {"rate_bps": float(rate) * parameters["clock_hz"], "over_plob": _over_plob(parameters, float(rate))}
 

@@ -30,13 +30,13 @@ class DecoyLink:
 
     background_yield: float
     misalignment: float
-    reconciliation_efficiency: float = 1.22
+    error_correction_efficiency: float = 1.22
     sifting: float = 0.5
 
     def __post_init__(self) -> None:
         require_within("background_yield", self.background_yield, 0.0, 1.0)
         require_within("misalignment", self.misalignment, 0.0, 0.5)
-        require_within("reconciliation_efficiency", self.reconciliation_efficiency, 1.0, 3.0)
+        require_within("error_correction_efficiency", self.error_correction_efficiency, 1.0, 10.0)
         require_within("sifting", self.sifting, 0.0, 1.0)
 
     def gain_and_qber(self, mean_photon_number: ArrayLike, transmittance: ArrayLike) -> tuple[Array, Array]:
@@ -82,6 +82,6 @@ class DecoyLink:
     def _rate(self, mean_photon_number: ArrayLike, transmittance: ArrayLike, single_yield: Array, single_error: Array) -> Array:
         mu = np.asarray(mean_photon_number, float)
         gain, qber = self.gain_and_qber(mu, transmittance)
-        leak = self.reconciliation_efficiency * gain * binary_entropy(qber)
+        leak = self.error_correction_efficiency * gain * binary_entropy(qber)
         kept = mu * np.exp(-mu) * single_yield * (1.0 - binary_entropy(np.minimum(single_error, BACKGROUND_ERROR)))
         return np.maximum(self.sifting * (kept - leak), 0.0)

@@ -18,12 +18,13 @@ links at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiandi.errors import InputError
+from tiandi.limits import require_within
 from tiandi.protocols.concentration import chernoff_mean, exact_rate_bound, hoeffding_mean, sampling_deviation
 from tiandi.protocols.information import binary_entropy
 
@@ -31,6 +32,7 @@ Bound = Literal["hoeffding", "chernoff", "asymptotic"]
 Sampling = Literal["exact", "printed"]
 Array = NDArray[np.float64]
 
+EPSILON_LIMITS = 1e-60, 0.5
 EPSILON_SHARES = {3: 21, 2: 19}
 """Into how many parts the proofs for two decoys and for one split the secrecy parameter, by the number of intensities."""
 
@@ -80,6 +82,9 @@ def decoy_bounds(
     Three: equations 2 to 4 of Lim et al. 2014. Two: Rusca et al. 2018, in which the errors bound the vacuum from above. Raises InputError
     for any other number of intensities.
     """
+    require_within("epsilon_secrecy", epsilon_secrecy, *EPSILON_LIMITS)
+    if bound not in get_args(Bound):
+        raise InputError("bound", bound, f"must be one of {', '.join(get_args(Bound))}")
     counts, errors = np.asarray(counts, float), np.asarray(errors, float)
     mu, p = np.asarray(mean_photon_numbers, float), np.asarray(probabilities, float)
     if counts.shape[-1] not in EPSILON_SHARES:
@@ -151,6 +156,9 @@ def proven_key(
     share, since smoothing is measured in purified distance and its epsilon is the root of a probability; it costs some 0.1 % of the key.
     "printed" is gamma as the papers print it, to compare with. Raises InputError on counts or intensities that no light gives.
     """
+    require_within("epsilon_correctness", epsilon_correctness, *EPSILON_LIMITS)
+    if sampling not in get_args(Sampling):
+        raise InputError("sampling", sampling, f"must be one of {', '.join(get_args(Sampling))}")
     common = {
         "mean_photon_numbers": mean_photon_numbers,
         "probabilities": probabilities,
@@ -174,17 +182,18 @@ def expected_secret_bit(
     probabilities: ArrayLike,
     epsilon_secrecy: float,
     epsilon_correctness: float,
-    reconciliation_efficiency: float,
+    error_correction_efficiency: float,
     bound: Bound = "hoeffding",
 ) -> Array:
     """Secret bits (...) of blocks whose counts (..., bases, intensities) are known, key being made in both bases.
 
-    Each basis tests the other and has half of the epsilons; the leak is ``reconciliation_efficiency`` times the Shannon limit.
+    Each basis tests the other and has half of the epsilons; the leak is ``error_correction_efficiency`` times the Shannon limit.
     """
+    require_within("error_correction_efficiency", error_correction_efficiency, 1.0, 10.0)
     sifted, errors = np.asarray(sifted, float), np.asarray(errors, float)
     total = sifted.sum(axis=-1)
     qber = np.divide(errors.sum(axis=-1), total, out=np.full(total.shape, 0.5), where=total > 0)
-    leaked = reconciliation_efficiency * binary_entropy(qber) * total
+    leaked = error_correction_efficiency * binary_entropy(qber) * total
     # Mean photon numbers and probabilities are the same in both bases.
     proven = proven_key(
         key_counts=sifted,

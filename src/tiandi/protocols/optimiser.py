@@ -60,7 +60,7 @@ def optimise_decoy_bb84(
     *,
     epsilon_secrecy: float = 1e-9,
     epsilon_correctness: float = 1e-15,
-    reconciliation_efficiency: float = 1.06,
+    error_correction_efficiency: float = 1.06,
     bound: Bound = "hoeffding",
     seed: int = 0,
 ) -> Optimum:
@@ -86,7 +86,7 @@ def optimise_decoy_bb84(
             probabilities=probabilities,
             epsilon_secrecy=epsilon_secrecy,
             epsilon_correctness=epsilon_correctness,
-            reconciliation_efficiency=reconciliation_efficiency,
+            error_correction_efficiency=error_correction_efficiency,
             bound=bound,
         )
 

@@ -60,7 +60,7 @@ _ATTACKS: dict[Eavesdropper, Callable[[Transmitter, Receiver, NDArray[np.float64
 
 PRE_SHARED_BLOCKS = 8
 """For how many blocks the pre-shared key pays before the first must have replenished it."""
-EXPECTED_RECONCILIATION_EFFICIENCY = 1.06
+EXPECTED_ERROR_CORRECTION_EFFICIENCY = 1.06
 """Leak of error correction over its Shannon limit, for forecasts only; a block counts what it leaked."""
 
 
@@ -176,7 +176,7 @@ class QkdLink:
             probabilities=self.transmitter.probabilities,
             epsilon_secrecy=self.security.epsilon_secrecy,
             epsilon_correctness=self.security.epsilon_correctness,
-            reconciliation_efficiency=EXPECTED_RECONCILIATION_EFFICIENCY,
+            error_correction_efficiency=EXPECTED_ERROR_CORRECTION_EFFICIENCY,
         )
         return Forecast(float(steps.duration_s.sum()), counts, float(secret_bit))
 
@@ -193,7 +193,7 @@ class QkdLink:
             self._pulses(steps),
             epsilon_secrecy=self.security.epsilon_secrecy,
             epsilon_correctness=self.security.epsilon_correctness,
-            reconciliation_efficiency=EXPECTED_RECONCILIATION_EFFICIENCY,
+            error_correction_efficiency=EXPECTED_ERROR_CORRECTION_EFFICIENCY,
         )
         return QkdLink(
             self.alice, self.bob, transmitter=best.transmitter, receiver=best.receiver, channel=self.channel, security=self.security
