@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiandi.errors import TiandiError
+    from tiandi.physics.detectors import Detector
     from tiandi.physics.equipment import Receiver, Transmitter
     from tiandi.physics.orbit import Elements, Station
     from tiandi.physics.passes import SatellitePass, Visibility, find_passes
-    from tiandi.quantum.channel import DownlinkChannel, FibreChannel
+    from tiandi.quantum.channel import DownlinkChannel, FibreChannel, InterSatelliteChannel, UplinkChannel
     from tiandi.quantum.link import LinkBlock, QkdLink, SecuritySettings
     from tiandi.scenario.demonstration import demonstrate
     from tiandi.scenario.scenario import Scenario, load_scenario
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Detector",
     "DownlinkChannel",
     "Elements",
     "FibreChannel",
+    "InterSatelliteChannel",
     "LinkBlock",
     "QkdLink",
     "Receiver",
@@ -40,6 +43,7 @@ __all__ = [
     "Station",
     "TiandiError",
     "Transmitter",
+    "UplinkChannel",
     "Visibility",
     "demonstrate",
     "find_passes",
@@ -48,10 +52,11 @@ __all__ = [
 
 _HOMES = {
     "errors": ["TiandiError"],
+    "physics.detectors": ["Detector"],
     "physics.equipment": ["Receiver", "Transmitter"],
     "physics.orbit": ["Elements", "Station"],
     "physics.passes": ["SatellitePass", "Visibility", "find_passes"],
-    "quantum.channel": ["DownlinkChannel", "FibreChannel"],
+    "quantum.channel": ["DownlinkChannel", "FibreChannel", "InterSatelliteChannel", "UplinkChannel"],
     "quantum.link": ["LinkBlock", "QkdLink", "SecuritySettings"],
     "scenario.demonstration": ["demonstrate"],
     "scenario.scenario": ["Scenario", "load_scenario"],

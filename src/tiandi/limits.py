@@ -21,3 +21,11 @@ def require_each_within(field: str, values: ArrayLike, low: float, high: float) 
     if outside.size:
         raise InputError(field, float(outside[0]), f"must lie in [{low:g}, {high:g}]")
     return array
+
+
+def require_distribution(field: str, values: ArrayLike) -> NDArray[np.float64]:
+    """``values`` as an array of floats; raises InputError unless they are probabilities that add up to 1 along the last axis."""
+    array = require_each_within(field, values, 0.0, 1.0)
+    if (np.abs(array.sum(axis=-1) - 1.0) > 1e-9).any():
+        raise InputError(field, array.tolist(), "must add up to 1")
+    return array

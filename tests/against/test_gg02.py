@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tiandi.protocols.continuous_variable import GaussianProtocol, asymptotic_key, holevo_information, mutual_information
+from tiandi.protocols.continuous_variable import GaussianProtocol, asymptotic_key_rate, holevo_information, mutual_information
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
 
@@ -30,7 +30,7 @@ def test_homodyne_with_a_trusted_detector(row: dict[str, Any]) -> None:
     )
     assert float(mutual_information(protocol, row["T"])) == pytest.approx(row["I_AB"], abs=1e-12)
     assert float(holevo_information(protocol, row["T"])) == pytest.approx(row["chi_BE"], abs=1e-12)
-    assert float(asymptotic_key(protocol, row["T"])) == pytest.approx(row["R"], abs=1e-12)
+    assert float(asymptotic_key_rate(protocol, row["T"])) == pytest.approx(row["R"], abs=1e-12)
 
 
 @pytest.mark.parametrize("row", QOSST_SKR, ids=lambda row: f"T {row[1]:g}")
@@ -38,4 +38,4 @@ def test_both_detections_as_another_program_has_them(row: tuple[float, ...]) -> 
     variance, transmittance, noise, efficiency, electronic, beta, homodyne, heterodyne = row
     for detection, theirs in (("homodyne", homodyne), ("heterodyne", heterodyne)):
         protocol = GaussianProtocol(variance, noise, efficiency, electronic, beta, detection)  # type: ignore[arg-type]
-        assert float(asymptotic_key(protocol, transmittance)) == pytest.approx(theirs, abs=1e-11)
+        assert float(asymptotic_key_rate(protocol, transmittance)) == pytest.approx(theirs, abs=1e-11)

@@ -31,9 +31,11 @@ DIMENSION = re.compile(
 
 def test_the_one_obvious_door() -> None:
     assert sorted(name for name in dir(tiandi) if not name.startswith("_")) == [
+        "Detector",
         "DownlinkChannel",
         "Elements",
         "FibreChannel",
+        "InterSatelliteChannel",
         "LinkBlock",
         "QkdLink",
         "Receiver",
@@ -43,6 +45,7 @@ def test_the_one_obvious_door() -> None:
         "Station",
         "TiandiError",
         "Transmitter",
+        "UplinkChannel",
         "Visibility",
         "demonstrate",
         "find_passes",

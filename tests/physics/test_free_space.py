@@ -8,15 +8,14 @@ from hypothesis import strategies as st
 from scipy import special
 
 from tiandi.errors import InputError
-from tiandi.physics.beam import diffraction_divergence_urad, mean_pointing_factor, turbulent_divergence_urad
+from tiandi.physics.atmosphere import air_mass
+from tiandi.physics.beam import diffraction_divergence_urad, mean_pointing_factor, top_hat_collection, turbulent_divergence_urad
 from tiandi.physics.free_space import (
-    air_mass,
     doppler_factor,
     doppler_shift_hz,
     downlink_transmittance,
     intersatellite_transmittance,
     range_rates_km_per_s,
-    top_hat_collection,
     uplink_transmittance,
 )
 from tiandi.physics.turbulence import TurbulenceProfile, fried_parameter_from_space_m

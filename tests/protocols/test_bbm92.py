@@ -22,9 +22,9 @@ from tiandi.protocols.bbm92 import (
     BASES_RAD,
     PairClicks,
     asymptotic_key_rate,
+    event_table,
     pair_clicks,
     proven_key,
-    setting_table,
     sifted_counts,
 )
 from tiandi.protocols.concentration import exact_rate_bound, small_block_deviation
@@ -166,7 +166,7 @@ def test_ends_and_bases_may_trade_places() -> None:
     key = proven_key(sifted, errors, leak, **EPSILON)
     swapped = proven_key(sifted[::-1], errors[::-1], leak[::-1], **EPSILON)
     assert float(key.length_bit) == pytest.approx(float(swapped.length_bit), rel=1e-12)
-    assert key.phase_errors == pytest.approx(swapped.phase_errors[::-1])
+    assert key.phase_error == pytest.approx(swapped.phase_error[::-1])
 
 
 def bases_table(source: PulsedPairSource, eta_a: NDArray[np.float64], eta_b: NDArray[np.float64], share: float = 0.5) -> Any:
@@ -179,7 +179,7 @@ def bases_table(source: PulsedPairSource, eta_a: NDArray[np.float64], eta_b: NDA
         misalignment=0.01,
         angle_rad=np.subtract.outer(BASES_RAD, BASES_RAD),
     )
-    return clicks, setting_table(clicks, [share, 1 - share], [share, 1 - share])
+    return clicks, event_table(clicks, [share, 1 - share], [share, 1 - share])
 
 
 @pytest.mark.parametrize("statistics", ["thermal", "poisson"])
@@ -201,7 +201,7 @@ def test_the_bell_violation_of_a_sample_agrees_with_its_errors() -> None:
     generator = np.random.default_rng(21)
     angles = np.subtract.outer((*CHSH_ANGLES_RAD[0],), (*CHSH_ANGLES_RAD[1], 0.0))
     clicks = pair_clicks(SOURCE, np.full((1, 1, 1), 0.1), 0.1, alice_noise_probability=1e-5, bob_noise_probability=1e-5, angle_rad=angles)
-    counts = setting_table(clicks, [0.5, 0.5], [0.3, 0.3, 0.4]).sample(np.array([200_000_000]), generator).counts()
+    counts = event_table(clicks, [0.5, 0.5], [0.3, 0.3, 0.4]).sample(np.array([200_000_000]), generator).counts()
     value, deviation = chsh_from_counts(counts)
     rate, spread = error_rate(counts[0, 2])
     bound = 2 * math.sqrt(2)
@@ -295,14 +295,14 @@ def test_efficient_bbm92_may_give_its_bases_unequal_shares() -> None:
 def test_counts_that_say_nothing_give_no_key(sifted: list[float], errors: list[float], bound: Any) -> None:
     key = proven_key(sifted, errors, [0, 0], bound=bound, **EPSILON)
     assert float(key.length_bit) == 0.0
-    assert np.isfinite(key.phase_errors).all()
+    assert np.isfinite(key.phase_error).all()
 
 
 def test_many_links_are_one_call() -> None:
     sifted, errors = np.full((4, 3, 2), 1e5), np.full((4, 3, 2), 1e3)
     key = proven_key(sifted, errors, 1e4, **EPSILON)
     assert key.length_bit.shape == (4, 3)
-    assert key.phase_errors.shape == (4, 3, 2)
+    assert key.phase_error.shape == (4, 3, 2)
     assert (key.length_bit > 1e5).all()
 
 
@@ -313,8 +313,8 @@ def test_many_links_are_one_call() -> None:
         (lambda: pair_clicks(SOURCE, 0.1, [0.1, -0.1]), "bob_efficiency"),
         (lambda: pair_clicks(SOURCE, 0.1, 0.1, bob_noise_probability=0.9), "bob_noise_probability"),
         (lambda: pair_clicks(SOURCE, 0.1, 0.1, misalignment=0.6), "misalignment"),
-        (lambda: setting_table(PairClicks(np.zeros((1, 2, 2)), np.zeros((1, 2, 2))), [0.5, 0.4], [0.5, 0.5]), "alice_probabilities"),
-        (lambda: setting_table(PairClicks(np.zeros((1, 9, 9)), np.zeros((1, 9, 9))), [1 / 9] * 9, [1 / 9] * 9), "settings"),
+        (lambda: event_table(PairClicks(np.zeros((1, 2, 2)), np.zeros((1, 2, 2))), [0.5, 0.4], [0.5, 0.5]), "alice_probabilities"),
+        (lambda: event_table(PairClicks(np.zeros((1, 9, 9)), np.zeros((1, 9, 9))), [1 / 9] * 9, [1 / 9] * 9), "probabilities"),
         (lambda: asymptotic_key_rate(1.0, math.nan, 0.1, sifting=0.5, error_correction_efficiency=1.1), "bit_error"),
         (lambda: asymptotic_key_rate(1.0, 0.1, 0.1, sifting=0.5, error_correction_efficiency=0.9), "error_correction_efficiency"),
         (lambda: exact_rate_bound(1, 10, 10, 0.0), "failure"),

@@ -50,13 +50,13 @@ def test_errors_and_bell_violation_come_out_of_the_tags() -> None:
         misalignment=0.01,
     )
     rates = continuous_rates(SOURCE, ALICE, BOB, eta_a, eta_b, window_s=window_s, misalignment=0.01)
-    for seen, rate_hz in ((alice, rates.alice_rate_hz), (bob, rates.bob_rate_hz)):
+    for seen, rate_hz in ((alice, rates.alice_singles_hz), (bob, rates.bob_singles_hz)):
         assert abs(seen.time_s.size - rate_hz @ duration_s) < SIGMAS * math.sqrt(rate_hz @ duration_s)
         assert (np.diff(seen.time_s) >= 0).all()
     found = find_coincidences(alice, bob, window_s=window_s)
     expected = rates.coincidence_rate_hz @ duration_s
     # Two clicks of one end in a window share one partner; that is rarer than the window times the rate.
-    crowded = expected * window_s * float(rates.alice_rate_hz.max() + rates.bob_rate_hz.max())
+    crowded = expected * window_s * float(rates.alice_singles_hz.max() + rates.bob_singles_hz.max())
     assert abs(found[0].size - expected) < SIGMAS * math.sqrt(expected) + crowded
     counts = coincidence_counts(alice, bob, found, alice_settings=2, bob_settings=4)
     assert counts.sum() == found[0].size
@@ -108,7 +108,7 @@ def test_dead_time_blanks_what_a_loop_would_blank() -> None:
             kept.append(time_s)
             last = time_s
     assert drawn[1].time_s.tolist() == kept
-    expected = 0.5 * float(continuous_rates(SOURCE, sleepy, BOB, 0.05, 0.0, window_s=1e-9).alice_rate_hz)
+    expected = 0.5 * float(continuous_rates(SOURCE, sleepy, BOB, 0.05, 0.0, window_s=1e-9).alice_singles_hz)
     assert len(kept) < 0.4 * drawn[0].time_s.size
     assert abs(len(kept) - expected) < SIGMAS * math.sqrt(expected)
 

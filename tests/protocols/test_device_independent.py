@@ -22,8 +22,8 @@ from tiandi.protocols.device_independent import (
     chsh_from_visibility,
     correlation_from_counts,
     error_rate,
+    event_table,
     fidelity_from_visibility,
-    heralded_event_table,
     polarisation_correlation,
     visibility_from_qber,
 )
@@ -141,7 +141,7 @@ def test_no_violation_no_key(chsh: float, qber: float, noise: float) -> None:
 def test_sampled_events_show_the_violation_and_the_errors_they_were_given() -> None:
     chsh, qber = 2.578, 0.078
     chances = {"alice_probabilities": (0.6, 0.4), "bob_probabilities": (0.25, 0.25, 0.5)}
-    table = heralded_event_table(chsh, qber, heralding_probability=[1e-6, 3e-6], **chances)  # type: ignore[arg-type]
+    table = event_table(chsh, qber, heralding_probability=[1e-6, 3e-6], **chances)  # type: ignore[arg-type]
     attempts = np.array([100_000_000_000, 50_000_000_000])
     expected = table.expected_counts(attempts)
     assert expected.sum() == pytest.approx(250_000)
@@ -158,7 +158,7 @@ def test_sampled_events_show_the_violation_and_the_errors_they_were_given() -> N
 
 
 def test_the_standard_errors_are_the_spread_of_many_runs() -> None:
-    table = heralded_event_table(2.5, 0.06, heralding_probability=0.4, alice_probabilities=(0.5, 0.5), bob_probabilities=(0.3, 0.3, 0.4))
+    table = event_table(2.5, 0.06, heralding_probability=0.4, alice_probabilities=(0.5, 0.5), bob_probabilities=(0.3, 0.3, 0.4))
     runs = 2000
     cells = table.probabilities[0].ravel() / 0.4
     counts = np.random.default_rng(3).multinomial(5000, cells, runs).reshape(runs, 2, 3, 2, 2)
@@ -202,4 +202,4 @@ def test_bad_figures_are_named(call: Any, field: str) -> None:
 
 def heralded(chsh: float = 2.5, **changes: Any) -> Any:
     usual = {"heralding_probability": 0.1, "alice_probabilities": (0.5, 0.5), "bob_probabilities": (0.3, 0.3, 0.4)}
-    return heralded_event_table(chsh, 0.05, **(usual | changes))
+    return event_table(chsh, 0.05, **(usual | changes))

@@ -311,7 +311,7 @@ def test_links_that_hardly_ever_stand_still_give_finite_times() -> None:
     pairs = sample_pairs(chain, 10, np.random.default_rng(0))
     key = chain_key(chain, *expected_two_links(chain))
     assert np.isfinite(pairs.waiting_s).all()
-    assert key.rate_bit_per_s == key.plob_bit_per_attempt == 0.0
+    assert key.secret_key_rate_bps == key.plob_bit_per_attempt == 0.0
 
 
 def test_one_link_is_a_geometric_wait() -> None:
@@ -340,7 +340,7 @@ def test_the_end_to_end_state_is_that_of_density_matrices(noise) -> None:  # typ
     state = swapped_by_matrices(chain, 0.004)
     ours = end_to_end_state(chain, math.exp(-0.4))
     assert np.einsum("ij,jk,ik->i", BELL, state, BELL).real == pytest.approx(ours)
-    in_z, in_x = error_rates(ours)
+    in_x, in_z = error_rates(ours)
     equal_z = np.diag([0, 1, 1, 0])
     hadamard = np.kron(*[np.array([[1, 1], [1, -1]]) / np.sqrt(2)] * 2)
     assert in_z == pytest.approx(np.trace(state @ equal_z).real)
@@ -372,9 +372,9 @@ def test_key_falls_with_distance_and_never_exceeds_what_one_link_can_carry(
         chain = RepeaterChain((length_km / 2,) * 2, Memory(coherence_s), link_efficiency=efficiency, link_fidelity=fidelity)
         keys.append(chain_key(chain, *expected_two_links(chain)))
         assert 0.0 <= keys[-1].bit_per_attempt <= 2 * plob_bound(10 ** (-0.02 * length_km / 2))
-        assert math.isfinite(keys[-1].rate_bit_per_s)
+        assert math.isfinite(keys[-1].secret_key_rate_bps)
     assert keys[1].bit_per_attempt <= keys[0].bit_per_attempt * (1 + 1e-9)
-    assert keys[1].rate_bit_per_s <= keys[0].rate_bit_per_s * (1 + 1e-9)
+    assert keys[1].secret_key_rate_bps <= keys[0].secret_key_rate_bps * (1 + 1e-9)
 
 
 def test_perfect_memories_beat_the_bound_from_where_the_formulas_cross() -> None:
@@ -413,7 +413,7 @@ def test_more_repeaters_help_far_away() -> None:
     for links in (1, 2, 4, 8):
         chain = RepeaterChain((400.0 / links,) * links, Memory(10.0), link_efficiency=0.5, link_fidelity=0.995)
         pairs = sample_pairs(chain, 4000, np.random.default_rng(links))
-        rates.append(chain_key(chain, float(pairs.waiting_s.mean()), float(coherence(chain, pairs).mean())).rate_bit_per_s)
+        rates.append(chain_key(chain, float(pairs.waiting_s.mean()), float(coherence(chain, pairs).mean())).secret_key_rate_bps)
     assert rates == sorted(rates)
     assert rates[3] > 1000 * rates[0]
 
@@ -423,17 +423,17 @@ def test_a_cutoff_trades_pairs_for_fidelity() -> None:
     (slow_s, kept), (slower_s, better) = expected_two_links(patient), expected_two_links(hasty)
     assert slower_s > slow_s
     assert better > kept
-    assert chain_key(patient, slow_s, kept).rate_bit_per_s < chain_key(hasty, slower_s, better).rate_bit_per_s
+    assert chain_key(patient, slow_s, kept).secret_key_rate_bps < chain_key(hasty, slower_s, better).secret_key_rate_bps
 
 
 def test_key_pays_for_errors_in_both_bases_and_for_their_correction() -> None:
     chain = RepeaterChain((20.0, 20.0), Memory(0.01), link_fidelity=0.97)
-    in_z, in_x = error_rates(end_to_end_state(chain, 0.95))
+    in_x, in_z = error_rates(end_to_end_state(chain, 0.95))
     key = chain_key(chain, 0.5, 0.95, error_correction_efficiency=1.16)
     assert in_x > in_z > 0
     assert key.bit_per_pair == pytest.approx(float(1 - 1.16 * binary_entropy(in_z) - binary_entropy(in_x)))
-    assert key.rate_bit_per_s == pytest.approx(key.bit_per_pair / 0.5)
-    assert chain_key(chain, 0.5, 0.0).rate_bit_per_s == 0.0
+    assert key.secret_key_rate_bps == pytest.approx(key.bit_per_pair / 0.5)
+    assert chain_key(chain, 0.5, 0.0).secret_key_rate_bps == 0.0
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from tiandi.errors import InputError
 from tiandi.protocols.information import binary_entropy, plob_bound
 from tiandi.protocols.sending_or_not_sending import (
+    SIGNAL_WINDOWS,
     Result,
     SendingRate,
     SendingSource,
     Window,
-    asymptotic_rate,
+    asymptotic_key_rate,
     code_gains,
     event_table,
     pair_bits,
@@ -31,7 +32,13 @@ from tiandi.protocols.sending_or_not_sending import (
     slice_clicks,
 )
 from tiandi.protocols.twin_field import CentralStation, fock_yields, phase_mismatch_rad
-from tiandi.protocols.twin_field_finite_key import TwinFieldKey, failure_shares, paired_single_photons, sending_key, single_photon_counts
+from tiandi.protocols.twin_field_finite_key import (
+    TwinFieldKey,
+    failure_shares,
+    paired_single_photons,
+    sending_proven_key,
+    single_photon_counts,
+)
 
 SIGMAS = 5.0
 STATION = CentralStation(1e-8, phase_mismatch_rad=phase_mismatch_rad(0.04))
@@ -39,7 +46,7 @@ SOURCE = SendingSource(
     signal_mean_photon_number=0.45,
     sending_probability=0.27,
     signal_probability=0.75,
-    decoy_mean_photon_numbers=(0.08, 0.45),
+    decoy_mean_photon_numbers=(0.45, 0.08),
     decoy_probabilities=(0.1, 0.8, 0.1),
     slice_half_width_rad=0.25,
 )
@@ -48,7 +55,7 @@ SOURCE = SendingSource(
 def test_windows_are_those_of_pulses_followed_one_by_one() -> None:
     """Random phases and photons of 3 million pairs of windows: every cell of the table, slices and their errors among them."""
     station, arms, pulses, generator = CentralStation(5e-3, polarisation_mismatch_rad=0.6), (0.5, 0.3), 3_000_000, np.random.default_rng(4)
-    source = replace(SOURCE, decoy_mean_photon_numbers=(0.4, 0.9), slice_half_width_rad=0.5)
+    source = replace(SOURCE, decoy_mean_photon_numbers=(0.9, 0.4), slice_half_width_rad=0.5)
     expected = event_table(station, source, *arms).probabilities[0]
     windows = generator.choice(5, size=(2, pulses), p=source.probabilities)
     light = source.mean_photon_numbers[windows] * np.array(arms)[:, None]
@@ -70,7 +77,7 @@ def test_a_slice_of_all_phases_leaves_nothing_outside() -> None:
     plain = CentralStation(1e-3)
     clicks = sum(slice_clicks((0.6, 0.3), plain, math.pi / 2))
     whole = event_table(
-        plain, replace(SOURCE, slice_half_width_rad=math.pi / 2, decoy_mean_photon_numbers=(0.3, 0.6)), 1.0, 1.0
+        plain, replace(SOURCE, slice_half_width_rad=math.pi / 2, decoy_mean_photon_numbers=(0.6, 0.3)), 1.0, 1.0
     ).probabilities[0]
     assert whole[Window.WEAK, Window.WEAK, Result.HERALDED] == pytest.approx(0.0, abs=1e-15)
     assert clicks == pytest.approx(sum(slice_clicks((0.3, 0.6), plain, math.pi / 2)))
@@ -104,7 +111,7 @@ def test_samples_have_the_expected_counts() -> None:
 
 def rate(loss_db: float = 60.0, station: CentralStation = STATION, pairing: bool = True, sent: float = 0.27) -> SendingRate:
     arm = 10.0 ** (-loss_db / 20.0)
-    return asymptotic_rate(
+    return asymptotic_key_rate(
         arm, arm, station, signal_mean_photon_number=0.45, sending_probability=sent, error_correction_efficiency=1.1, pairing=pairing
     )
 
@@ -144,9 +151,9 @@ def test_noise_as_strong_as_light_leaves_nothing() -> None:
 def test_the_arms_may_be_swapped() -> None:
     both: dict[str, Any] = {"signal_mean_photon_number": 0.45, "sending_probability": 0.27, "error_correction_efficiency": 1.1}
     arms = ((0.01, 0.02), (0.02, 0.01))
-    one, other = (float(asymptotic_rate(*each, STATION, **both).single_photon) for each in arms)
+    one, other = (float(asymptotic_key_rate(*each, STATION, **both).single_photon) for each in arms)
     assert one == pytest.approx(other, rel=1e-12)
-    one, other = (float(asymptotic_rate(*each, STATION, pairing=True, **both).single_photon) for each in arms)
+    one, other = (float(asymptotic_key_rate(*each, STATION, pairing=True, **both).single_photon) for each in arms)
     assert one < other  # Bob makes the pairs, and has more of them when his is the darker arm.
     tables = [event_table(STATION, SOURCE, *each).probabilities for each in arms]
     assert tables[0] == pytest.approx(tables[1].swapaxes(1, 2), rel=1e-12)
@@ -155,10 +162,10 @@ def test_the_arms_may_be_swapped() -> None:
 def test_many_intensities_at_once_equal_each_alone() -> None:
     mu, sent = np.array([[0.2], [0.5]]), np.array([0.1, 0.2, 0.3])
     common: dict[str, Any] = {"error_correction_efficiency": 1.1, "pairing": True}
-    together = asymptotic_rate(1e-3, 1e-3, STATION, signal_mean_photon_number=mu, sending_probability=sent, **common).bit_per_pulse
+    together = asymptotic_key_rate(1e-3, 1e-3, STATION, signal_mean_photon_number=mu, sending_probability=sent, **common).bit_per_pulse
     alone = [
         [
-            float(asymptotic_rate(1e-3, 1e-3, STATION, signal_mean_photon_number=m, sending_probability=e, **common).bit_per_pulse)
+            float(asymptotic_key_rate(1e-3, 1e-3, STATION, signal_mean_photon_number=m, sending_probability=e, **common).bit_per_pulse)
             for e in sent
         ]
         for m in mu[:, 0]
@@ -253,12 +260,14 @@ def expected_counts(pulses: float, arm: float = 1e-3, station: CentralStation = 
     return pulses * event_table(station, source, arm, arm).probabilities[0]
 
 
-def key(counts: Any, pulses: Any, bound: Any = "finite", pairing: bool = True, source: SendingSource = SOURCE, **how: Any) -> TwinFieldKey:
-    code = np.asarray(counts, float)[..., :2, :2, :].sum(axis=-1)
+def key(
+    counts: Any, pulses: Any, bound: Any = "chernoff", pairing: bool = True, source: SendingSource = SOURCE, **how: Any
+) -> TwinFieldKey:
+    code = np.asarray(counts, float)[..., SIGNAL_WINDOWS, SIGNAL_WINDOWS, :].sum(axis=-1)
     bits, errors = paired_counts(code) if pairing else (code.sum(axis=(-2, -1)), code[..., 0, 0] + code[..., 1, 1])
     leaked_bit = 1.1 * bits * binary_entropy(errors / np.maximum(bits, 1e-300))
     settings = {"epsilon_secrecy": 1e-10, "epsilon_correctness": 1e-10} | how
-    return sending_key(counts, source=source, pulses=pulses, leaked_bit=leaked_bit, pairing=pairing, bound=bound, **settings)
+    return sending_proven_key(counts, source=source, pulses=pulses, leaked_bit=leaked_bit, pairing=pairing, bound=bound, **settings)
 
 
 @given(
@@ -273,7 +282,7 @@ def test_decoy_bounds_are_on_the_safe_side_of_the_truth(
 ) -> None:
     station = CentralStation(noise, phase_mismatch_rad(misalignment))
     weak, strong = decoys[0] * decoys[1], decoys[0]
-    source = replace(SOURCE, decoy_mean_photon_numbers=(max(weak, 1e-3), max(strong, 2e-3)), slice_half_width_rad=half_width)
+    source = replace(SOURCE, decoy_mean_photon_numbers=(max(strong, 2e-3), max(weak, 1e-3)), slice_half_width_rad=half_width)
     pulses = 1e20
     counts = pulses * event_table(station, source, *arms).probabilities[0]
     shares = failure_shares(1e-10, counts=8, phases=4)
@@ -287,12 +296,12 @@ def test_decoy_bounds_are_on_the_safe_side_of_the_truth(
 
 
 def test_decoys_tell_nearly_all_when_weak() -> None:
-    source = replace(SOURCE, decoy_mean_photon_numbers=(1e-3, 0.3), slice_half_width_rad=0.01)
+    source = replace(SOURCE, decoy_mean_photon_numbers=(0.3, 1e-3), slice_half_width_rad=0.01)
     for pairing in (False, True):
         decoys = key(expected_counts(1e30, source=source), 1e30, "asymptotic", pairing, source)
         every = rate(60.0, pairing=pairing)
         windows = source.signal_probability**2 * 1e30
-        assert float(decoys.secret_part) / windows == pytest.approx(float(every.single_photon), rel=2e-3)
+        assert float(decoys.single_photon) / windows == pytest.approx(float(every.single_photon), rel=2e-3)
         assert float(decoys.phase_error) == pytest.approx(float(every.phase_error), rel=1e-2)
 
 
@@ -318,8 +327,8 @@ def test_adding_failures_up_gives_more_than_is_proven() -> None:
 def test_tiny_or_senseless_counts_give_no_key(amount: int, pairing: bool) -> None:
     assert float(key(np.full((5, 5, 3), amount), 1e6, pairing=pairing).length_bit) == 0.0
     only_code = np.zeros((5, 5, 3))
-    only_code[:2, :2, 0] = [[0, amount], [amount, 0]]
-    for bound in ("finite", "asymptotic"):
+    only_code[SIGNAL_WINDOWS, SIGNAL_WINDOWS, 0] = [[0, amount], [amount, 0]]
+    for bound in ("chernoff", "asymptotic"):
         assert float(key(only_code, 1.0, bound, pairing).length_bit) == 0.0
 
 
@@ -328,7 +337,7 @@ def test_no_counts_whatever_give_more_key_than_bits(cells: list[int]) -> None:
     counts = np.array(cells).reshape(5, 5, 3)
     for pairing in (False, True):
         length = float(key(counts, 1e8, pairing=pairing).length_bit)
-        assert 0.0 <= length <= counts[:2, :2].sum()
+        assert 0.0 <= length <= counts[SIGNAL_WINDOWS, SIGNAL_WINDOWS].sum()
 
 
 def test_keys_of_many_links_equal_each_alone() -> None:
@@ -347,7 +356,7 @@ def test_sampled_runs_fail_no_more_often_than_claimed() -> None:
     shares = replace(failure_shares(0.5, counts=8, phases=4), count=0.02, phase=0.02)
     sent = np.full(runs, float(pulses))
     single = single_photon_counts(counts.astype(float), source=SOURCE, pulses=sent, shares=shares)
-    code = counts[:, :2, :2].sum(axis=-1)
+    code = counts[:, SIGNAL_WINDOWS, SIGNAL_WINDOWS].sum(axis=-1)
     mu = SOURCE.signal_mean_photon_number
     of_alice, _, error = single_photon_yields(arm, arm, STATION, slice_half_width_rad=SOURCE.slice_half_width_rad)
     gain = code_gains(arm, arm, STATION, signal_mean_photon_number=mu, sending_probability=0.5)[0, 1] * 4
@@ -372,7 +381,7 @@ def test_sampled_runs_fail_no_more_often_than_claimed() -> None:
     [
         (lambda: replace(SOURCE, sending_probability=1.5), "sending_probability"),
         (lambda: replace(SOURCE, slice_half_width_rad=2.0), "slice_half_width_rad"),
-        (lambda: replace(SOURCE, decoy_mean_photon_numbers=(0.5, 0.4)), "decoy_mean_photon_numbers[weak]"),
+        (lambda: replace(SOURCE, decoy_mean_photon_numbers=(0.4, 0.5)), "decoy_mean_photon_numbers[weak]"),
         (lambda: replace(SOURCE, decoy_probabilities=(0.5, 0.4, 0.3)), "decoy_probabilities"),
         (lambda: rate(sent=1.1), "sending_probability"),
         (lambda: event_table(STATION, SOURCE, 2.0, 0.1), "alice_transmittance"),
@@ -380,7 +389,7 @@ def test_sampled_runs_fail_no_more_often_than_claimed() -> None:
         (lambda: key(np.zeros((4, 5, 3)), 1e6), "counts"),
         (lambda: key(np.full((5, 5, 3), math.inf), 1e6), "counts"),
         (lambda: key(np.zeros((5, 5, 3)), 0.0), "pulses"),
-        (lambda: key(np.zeros((5, 5, 3)), 1e6, "chernoff"), "bound"),
+        (lambda: key(np.zeros((5, 5, 3)), 1e6, "hoeffding"), "bound"),
         (lambda: key(np.zeros((5, 5, 3)), 1e6, composition="product"), "composition"),
         (lambda: key(np.zeros((5, 5, 3)), 1e6, epsilon_correctness=0.0), "epsilon_correctness"),
     ],

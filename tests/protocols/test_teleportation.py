@@ -25,10 +25,10 @@ from tiandi.protocols.teleportation import (
     dephasing,
     depolarising,
     error_rates,
+    event_table,
     input_fidelities,
     mean_fidelity,
     measure_fidelity,
-    teleportation_table,
     uplink_loss_db,
     werner,
 )
@@ -142,7 +142,7 @@ def test_swapping_two_pairs_gives_the_composed_weights(first: NDArray[np.float64
 
 @given(weights=bell_weights)
 def test_error_rates_are_what_two_observers_in_one_basis_see(weights: NDArray[np.float64]) -> None:
-    for (one, other), rate in zip((INPUTS[:2], INPUTS[2:4]), error_rates(weights), strict=True):
+    for (one, other), rate in zip((INPUTS[2:4], INPUTS[:2]), error_rates(weights), strict=True):
         unequal = projector(np.kron(one, other)) + projector(np.kron(other, one))
         assert rate == pytest.approx(np.trace(unequal @ bell_diagonal(weights)).real)
 
@@ -197,7 +197,7 @@ def test_thirty_two_passes_bring_the_published_number_of_events(highest_elevatio
     """911 events in 32 passes; the passes' heights are not known, and the reference is an independent sum over four of them."""
     range_km, elevation_deg = pass_over_the_station(highest_elevation_deg, 1.0)
     transmittance = transmittance_from_loss(recalled_loss_db(range_km, elevation_deg))
-    table = teleportation_table(SOURCE, REN_2017.weights, transmittance)
+    table = event_table(SOURCE, REN_2017.weights, transmittance)
     events = 32 * table.expected_counts(SOURCE.pulses(np.ones(range_km.size))).sum()
     assert 911 / 1.7 < events < 911 * 1.7
     assert events == pytest.approx(reference, rel=0.05)
@@ -206,7 +206,7 @@ def test_thirty_two_passes_bring_the_published_number_of_events(highest_elevatio
 def flight(generator: np.random.Generator) -> NDArray[np.int64]:
     """Counts of 24 passes at 45 degrees: about 720 events."""
     transmittance = transmittance_from_loss(recalled_loss_db(*pass_over_the_station(45.0, 1.0)))
-    table = teleportation_table(SOURCE, REN_2017.weights, transmittance)
+    table = event_table(SOURCE, REN_2017.weights, transmittance)
     return table.sample(SOURCE.pulses(np.full(transmittance.size, 24.0)), generator).counts()
 
 
@@ -214,7 +214,7 @@ def test_sampled_projections_have_the_expected_counts() -> None:
     transmittance = transmittance_from_loss(recalled_loss_db(*pass_over_the_station(45.0, 1.0)))
     # The noise grows with the loss: weights step by step.
     weights = depolarising(np.linspace(0.5, 0.9, transmittance.size))
-    table = teleportation_table(SOURCE, compose(weights, dephasing(0.7)), transmittance)
+    table = event_table(SOURCE, compose(weights, dephasing(0.7)), transmittance)
     pulses = SOURCE.pulses(np.full(transmittance.size, 10_000.0))
     counts = table.sample(pulses, np.random.default_rng(4)).counts()
     expected = SOURCE.fourfold_rate_hz * 10_000.0 * transmittance.sum() / 6
@@ -297,7 +297,7 @@ def test_analysers_herald_a_quarter_for_each_state_told_apart() -> None:
         (lambda: TeleportationSource(clock_hz=1e6, fourfold_rate_hz=2e6), "fourfold_rate_hz"),
         (lambda: uplink_loss_db(0.0, 30.0, far_field_loss_db=0.0, zenith_extinction_db=0.0), "range_km"),
         (lambda: uplink_loss_db(500.0, 0.0, far_field_loss_db=0.0, zenith_extinction_db=0.0), "elevation_deg"),
-        (lambda: teleportation_table(SOURCE, werner(1.0), np.array([1.1])), "transmittance"),
+        (lambda: event_table(SOURCE, werner(1.0), np.array([1.1])), "transmittance"),
         (lambda: measure_fidelity(np.ones((5, 2))), "counts"),
         (lambda: measure_fidelity(np.full((6, 2), 0.5)), "counts"),
     ],

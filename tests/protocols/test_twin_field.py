@@ -25,7 +25,7 @@ from tiandi.protocols.twin_field import (
     Pulse,
     TwinFieldRate,
     TwinFieldSource,
-    asymptotic_rate,
+    asymptotic_key_rate,
     event_table,
     fock_yields,
     known_phase_clicks,
@@ -33,7 +33,7 @@ from tiandi.protocols.twin_field import (
     random_phase_gain,
     unknown_amplitude,
 )
-from tiandi.protocols.twin_field_finite_key import TwinFieldKey, dependent_count, dependent_mean, highest_yields, twin_field_key
+from tiandi.protocols.twin_field_finite_key import TwinFieldKey, dependent_count, dependent_mean, highest_yields, twin_field_proven_key
 
 SIGMAS = 5.0
 STATION = CentralStation(1e-8, phase_mismatch_rad=math.acos(0.96))
@@ -147,7 +147,7 @@ def phase_errors_of_cat_states(arms: tuple[float, float], amplitude: float, stat
 def test_the_phase_error_is_never_below_the_true_one(arms: tuple[float, float], key_mean_photon_number: float) -> None:
     station = CentralStation(1e-4, 0.2, 0.1)
     true = phase_errors_of_cat_states(arms, math.sqrt(key_mean_photon_number), station)
-    ours = asymptotic_rate(*arms, station, key_mean_photon_number=key_mean_photon_number, error_correction_efficiency=1.0)
+    ours = asymptotic_key_rate(*arms, station, key_mean_photon_number=key_mean_photon_number, error_correction_efficiency=1.0)
     assert float(ours.phase_error) >= min(0.5, true / float(ours.gain))
 
 
@@ -162,7 +162,7 @@ def test_what_is_left_out_is_summed_in_full() -> None:
 
 def rate(loss_db: Any = 60.0, station: CentralStation = STATION, photons: Any = 0.03) -> TwinFieldRate:
     arm = 10.0 ** (-np.asarray(loss_db) / 20.0)
-    return asymptotic_rate(arm, arm, station, key_mean_photon_number=photons, error_correction_efficiency=1.16)
+    return asymptotic_key_rate(arm, arm, station, key_mean_photon_number=photons, error_correction_efficiency=1.16)
 
 
 def test_the_rate_goes_with_the_root_of_the_transmittance_and_passes_the_plob_bound() -> None:
@@ -188,13 +188,13 @@ def test_noise_and_misalignment_never_help(noise_1: float, noise_2: float, wrong
 
 def test_noise_as_strong_as_light_leaves_nothing() -> None:
     assert float(rate(80.0, CentralStation(1e-4, STATION.phase_mismatch_rad)).bit_per_pulse) == 0.0
-    dark = asymptotic_rate(0.0, 0.0, CentralStation(0.0), key_mean_photon_number=0.1, error_correction_efficiency=1.1)
+    dark = asymptotic_key_rate(0.0, 0.0, CentralStation(0.0), key_mean_photon_number=0.1, error_correction_efficiency=1.1)
     assert float(dark.bit_per_pulse) == 0.0
 
 
 def test_the_arms_may_be_swapped() -> None:
     arms = ((0.01, 0.02), (0.02, 0.01))
-    one, other = (asymptotic_rate(*both, STATION, key_mean_photon_number=0.03, error_correction_efficiency=1.16) for both in arms)
+    one, other = (asymptotic_key_rate(*both, STATION, key_mean_photon_number=0.03, error_correction_efficiency=1.16) for both in arms)
     assert float(one.bit_per_pulse) == pytest.approx(float(other.bit_per_pulse), rel=1e-12)
     tables = [event_table(STATION, SOURCE, *both).probabilities for both in arms]
     assert tables[0] == pytest.approx(tables[1].swapaxes(1, 2), rel=1e-12)
@@ -218,11 +218,11 @@ def test_samples_have_the_expected_counts() -> None:
     assert (np.abs(seen - expected) <= SIGMAS * np.sqrt(expected) + 1).all()
 
 
-def key(counts: Any, pulses: Any, bound: Any = "finite", source: TwinFieldSource = SOURCE, epsilon: float = 1e-10) -> TwinFieldKey:
+def key(counts: Any, pulses: Any, bound: Any = "chernoff", source: TwinFieldSource = SOURCE, epsilon: float = 1e-10) -> TwinFieldKey:
     counts = np.asarray(counts, float)
     bits, errors = counts[..., 0, 0, :].sum(axis=-1), counts[..., 0, 0, 1]
     leaked_bit = 1.16 * bits * binary_entropy(np.where(bits > 0, errors / np.maximum(bits, 1), 0.0))
-    return twin_field_key(
+    return twin_field_proven_key(
         counts, source=source, pulses=pulses, leaked_bit=leaked_bit, epsilon_secrecy=epsilon, epsilon_correctness=1e-10, bound=bound
     )
 

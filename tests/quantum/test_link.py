@@ -9,7 +9,7 @@ from tiandi.distill.records import KeyBlock, ReceiverRecord, TransmitterRecord
 from tiandi.errors import InputError, NoSecretKey, PeerAborted, QberTooHigh
 from tiandi.physics.equipment import BasisChoice, Receiver, Transmitter
 from tiandi.protocols.decoy_bb84 import outcome_probabilities, sample_detections
-from tiandi.protocols.event_file import Run, read_whole, write_blocks
+from tiandi.protocols.event_file import Run, read_run, read_whole, write_blocks
 from tiandi.quantum.channel import FibreChannel
 from tiandi.quantum.link import Eavesdropper, QkdLink, SecuritySettings
 
@@ -142,8 +142,13 @@ def test_records_from_files_give_key_as_the_twins_do(link: QkdLink, tmp_path: Pa
         run = Run("decoy BB84", link.transmitter.clock_hz, datetime(2026, 1, 1, tzinfo=UTC), pulses, *known)
         with write_blocks(tmp_path / f"{name}.h5", run, type(record)) as append:
             append(record)
-    alice_record = read_whole(tmp_path / "alice.h5", TransmitterRecord)
-    bob_record = read_whole(tmp_path / "bob.h5", ReceiverRecord)
-    alice, bob = link.distil_recorded(alice_record, bob_record, 6.0).keys()
+    read = read_whole(tmp_path / "alice.h5", TransmitterRecord), read_whole(tmp_path / "bob.h5", ReceiverRecord)
+    run = read_run(tmp_path / "alice.h5")
+    block = link.distil_recorded(*read, run)
+    alice, bob = block.keys()
     assert alice.key == bob.key
     assert alice.length_bit > 1000
+    assert block.pulses == pulses.sum()
+    for changes in ({"mean_photon_numbers": (0.4, 0.1, 0.0)}, {"probabilities": (0.6, 0.3, 0.1)}, {"clock_hz": 41e6}):
+        with pytest.raises(InputError, match=next(iter(changes))):
+            link.distil_recorded(*read, replace(run, **changes))

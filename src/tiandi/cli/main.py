@@ -123,7 +123,7 @@ def passes(
 
 @app.command
 def reproduce(
-    *names: Annotated[str, Parameter(help="Experiments; default: all. A wrong name lists them.")],
+    *names: Annotated[str, Parameter(help="Experiments, such as micius-2017 or gys-2004; default: all. A wrong name lists them.")],
     report: Annotated[Path | None, Parameter(help="Also write the table and the figures to this HTML file.")] = None,
     json: Json = False,
 ) -> None:
@@ -144,6 +144,7 @@ def reproduce(
 
             notify("report", len(chosen), len(chosen))
             _write_whole(report, html_report(chosen, rows))
+            print(f"written: {report}", file=sys.stderr)
     if json:
         _print_json({"experiments": rows})
     else:

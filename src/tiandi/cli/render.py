@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from rich.columns import Columns
 from rich.console import Console, Group
@@ -16,10 +16,14 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from tiandi.experiments.experiment import Experiment, Row
-from tiandi.experiments.report import allowed, difference, figure_text, spread, tally
-from tiandi.scenario.demonstration import Pictures
-from tiandi.scenario.report import EavesdropperReport, Hop, LinkRow, PassRow, Report
+from tiandi.experiments.report import LABELS, allowed, difference, figure_text, spread, tally
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tiandi.experiments.experiment import Experiment, Row
+    from tiandi.scenario.demonstration import Pictures
+    from tiandi.scenario.report import EavesdropperReport, Hop, LinkRow, PassRow, Report
 
 THUMBNAIL_COLUMNS, THUMBNAIL_ROWS = 36, 11
 SHADES = " .:-=+*#%@"
@@ -69,9 +73,9 @@ def show_experiments(console: Console, experiments: Sequence[Experiment], rows: 
         data = experiment.data
         own = [row for row in rows if row.experiment == experiment.name]
         reasons = list(dict.fromkeys(row.why for row in own))
-        table = _table(data.title, ["figure"], ["published", "ours", "difference", "spread"])
-        for name in ("passes within", "verdict"):
-            table.add_column(name)
+        table = _table(f"{data.title}: {experiment.name}", ["figure"], ["published", "ours", "difference", "spread"])
+        table.add_column("passes within")
+        table.add_column("verdict", min_width=14)
         for row in own:
             table.add_row(
                 Text(f"{row.what}{f' [{row.unit}]' if row.unit else ''}"),
@@ -91,7 +95,7 @@ def show_experiments(console: Console, experiments: Sequence[Experiment], rows: 
         ]
         notes += [" ".join(data.model.split()), f"{data.source}."]
         console.print(Padding(Text("\n".join(notes), style="dim"), (0, 1, 1, 1)))
-    console.print(tally(rows), highlight=False)
+    console.print(Text(f"{tally(rows)}.\n{LABELS}"))
 
 
 def _table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tiandi.experiments.experiment import Curve, DataFile, Experiment, Figures, Parameters, Plot
-from tiandi.protocols.continuous_variable import GaussianProtocol, asymptotic_key
+from tiandi.protocols.continuous_variable import GaussianProtocol, asymptotic_key_rate
 from tiandi.protocols.information import plob_bound
 from tiandi.units import transmittance_from_loss
 
@@ -23,7 +23,7 @@ def _protocol(parameters: Parameters) -> GaussianProtocol:
 
 
 def _continuous_variable(parameters: Parameters, data: DataFile) -> Figures:
-    key = asymptotic_key(_protocol(parameters), transmittance_from_loss(parameters["loss_db"]))
+    key = asymptotic_key_rate(_protocol(parameters), transmittance_from_loss(parameters["loss_db"]))
     rate_bps = parameters["symbol_rate_hz"] * float(key)
     return {"rate_bps": rate_bps, "limit_bps": rate_bps}
 
@@ -31,10 +31,10 @@ def _continuous_variable(parameters: Parameters, data: DataFile) -> Figures:
 def _draw(parameters: Parameters, data: DataFile) -> Sequence[Plot]:
     loss_db = np.linspace(0.0, 36.0, 73)
     transmittance = transmittance_from_loss(loss_db)
-    key = asymptotic_key(_protocol(parameters), transmittance)
+    key = asymptotic_key_rate(_protocol(parameters), transmittance)
     return [
         Plot(
-            "Continuous variables, endless pulses",
+            "Continuous variables, asymptotic",
             "loss [dB]",
             "secret key [bit/s]",
             [

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from tiandi.constants import EARTH_GRAVITATIONAL_PARAMETER_KM3_S2, EARTH_MEAN_RADIUS_KM
 from tiandi.experiments.experiment import Curve, DataFile, Experiment, Figures, Parameters, Plot
+from tiandi.physics.atmosphere import air_mass
+from tiandi.physics.beam import top_hat_collection
 from tiandi.physics.detectors import Detector
 from tiandi.physics.equipment import Receiver, Transmitter
-from tiandi.physics.free_space import air_mass, downlink_transmittance, top_hat_collection
+from tiandi.physics.free_space import downlink_transmittance
 from tiandi.physics.passes import SatellitePass, Visibility, find_passes
 from tiandi.protocols.decoy_bb84 import ExpectedCounts, expected_counts, outcome_probabilities
 from tiandi.protocols.finite_key import Bound, expected_secret_bit
@@ -151,8 +153,9 @@ def _micius(parameters: Parameters, data: DataFile) -> Figures:
 
 def _draw_micius(parameters: Parameters, data: DataFile) -> Sequence[Plot]:
     track = micius_pass(data).track(STEP_S)[1]
-    reached = track.range_km <= parameters["maximum_range_km"]
-    range_km, elevation_deg = track.range_km[reached], track.elevation_deg[reached]
+    # From the closest point on: the two halves of a pass differ by a tenth of a decibel.
+    setting = (track.range_km <= parameters["maximum_range_km"]) & (np.arange(track.range_km.size) >= np.argmin(track.range_km))
+    range_km, elevation_deg = track.range_km[setting], track.elevation_deg[setting]
     loss_db = micius_loss_db(parameters, data, range_km, elevation_deg)
     transmitter, receiver = transmitter_of(parameters), receiver_of(parameters)
     outcomes = outcome_probabilities(transmitter, receiver, transmittance_from_loss(loss_db) / parameters["optics_efficiency"])

@@ -25,6 +25,9 @@ Label = Literal["published", "recalled", "computed", "assumed"]
 """Published: read in the source. Recalled: known to the field, not re-read here. Computed: worked out from other figures. Assumed: ours."""
 
 Array = NDArray[np.float64]
+Verdict = Literal["pass", "check", "fail", "not reproducible"]
+"""A check holds, but beside nothing that was measured: a figure computed from others, or a limit to one side."""
+
 Parameters = Mapping[str, float]
 Figures = Mapping[str, float]
 
@@ -120,13 +123,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Plot:
-    """Ours beside the published data."""
+    """Ours beside the published data; ``marks`` are places on the x axis, ``ticks`` names for 0, 1, ... on it."""
 
     title: str
     x_label: str
     y_label: str
     curves: Sequence[Curve]
     logarithmic: bool = False
+    marks: Sequence[float] = ()
+    ticks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ class Row:
     low: float | None
     high: float | None
     why: str
-    verdict: Literal["pass", "fail", "not reproducible"]
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -189,11 +194,12 @@ class Experiment:
         ours = stated.get(key)
         all_of_ours = [figures[key] for figures in (stated, *spread) if key in figures]
         if published.not_reproducible:
-            verdict: Literal["pass", "fail", "not reproducible"] = "not reproducible"
+            verdict: Verdict = "not reproducible"
         elif ours is None or published.low is None or published.high is None:
             raise InputError(f"{self.name}.{key}", ours, "a figure needs a value of ours, a low and a high, or not_reproducible")
         else:
-            verdict = "pass" if published.low <= ours <= published.high else "fail"
+            measured = published.label in ("published", "recalled") and np.isfinite(published.high)
+            verdict = ("pass" if measured else "check") if published.low <= ours <= published.high else "fail"
         return Row(
             experiment=self.name,
             key=key,

@@ -24,7 +24,7 @@ def _gys_link(parameters: Parameters) -> DecoyLink:
 
 
 def _gys_rates(parameters: Parameters, length_km: float) -> tuple[float, float]:
-    """Secret bits per pulse with endless decoys, and with vacuum and one weak decoy."""
+    """Secret bits per pulse with infinitely many decoys, and with vacuum and one weak decoy."""
     link = _gys_link(parameters)
     eta = parameters["detection_efficiency"] * fibre_transmittance(length_km, attenuation_db_per_km=parameters["attenuation_db_per_km"])
     weak = link.vacuum_and_weak_rate(parameters["signal"], parameters["decoy"], eta)
@@ -42,15 +42,15 @@ def _draw_gys(parameters: Parameters, data: DataFile) -> Sequence[Plot]:
     reach = [data.published[key].value for key in ("infinite_decoy_km", "vacuum_weak_km")]
     return [
         Plot(
-            "Key rate over fibre",
+            "Key rate over fibre, published greatest distances dotted",
             "length [km]",
             "secret bits per pulse",
             [
-                Curve("endless decoys", lengths_km, endless),
+                Curve("infinitely many decoys", lengths_km, endless),
                 Curve("vacuum and one weak decoy", lengths_km, weak),
-                Curve("published greatest distances", reach, [1e-7, 1e-7], points=True),
             ],
             logarithmic=True,
+            marks=reach,
         )
     ]
 

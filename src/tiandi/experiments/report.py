@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
-import matplotlib as mpl
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+import numpy as np
 
 from tiandi.experiments.experiment import DataFile, Experiment, Plot, Row
 
@@ -17,24 +15,27 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 88em; margin: 2em auto; padding: 0 1em; color: #1b1f24; background: #fff; }
 h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2.2em; border-top: 1px solid #d0d7de; padding-top: 1em; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
-td:first-child { white-space: nowrap; } td.why { min-width: 13em; }
+td:first-child { white-space: nowrap; } div.table { overflow-x: auto; } ol.why { font-size: 13px; }
 th, td { padding: .3em .7em; text-align: left; border-bottom: 1px solid #eaeef2; vertical-align: top; }
-th { font-weight: 600; color: #57606a; } td.number { text-align: right; white-space: nowrap; }
-.pass { color: #1a7f37; } .fail { color: #cf222e; font-weight: 600; } .not { color: #9a6700; }
+th { font-weight: 600; color: #57606a; } td.number, th.number { text-align: right; white-space: nowrap; }
+.pass { color: #1a7f37; } .check { color: #57606a; } .fail { color: #cf222e; font-weight: 600; } .not { color: #9a6700; }
 .label, .why, .source { color: #57606a; }
 .figures { display: flex; flex-wrap: wrap; gap: 1em; } .figures svg { max-width: 100%; height: auto; }
 """
+LABELS = (
+    "published: read in the source; recalled: quoted from memory, the source not re-read; computed: worked out from other figures;"
+    " assumed: ours."
+)
 EXPLANATION = (
-    "A label says how well a figure is known here: published (read in the source), recalled, computed, assumed. Nothing fits the"
-    " parameters; where an assumed one was chosen knowing the result, its line says so. A free parameter is one that the publication leaves"
-    " open: the spread is ours over the ends of all such ranges. The verdict is on the stated values; where the spread leaves what passes,"
-    " it hangs on them."
+    f"{LABELS} No parameter was fitted. Where an assumed value was chosen with the result in view, its line says so. A free parameter is"
+    " one that the publication leaves open: the spread is ours over the ends of all such ranges. The verdict is for the stated values;"
+    " where the spread reaches beyond what passes, it depends on them. A check holds beside nothing that was measured."
 )
 FIGURE_INCHES = (4.8, 3.3)
 
 
 def figure_text(value: float | None) -> str:
-    """A figure as a person reads it: four digits, thousands apart; a dash for none."""
+    """A figure as a person reads it: four or five digits, thousands apart; a dash for none."""
     if value is None:
         return "–"
     size = abs(value)
@@ -46,14 +47,15 @@ def figure_text(value: float | None) -> str:
 
 
 def difference(row: Row) -> str:
-    """Ours against the published figure: in decibels, as a ratio where more is as good, in percent, or plain where it is 0."""
+    """Ours against the published figure: in decibels, in percent, from a factor of two on as a ratio; plain where it is 0."""
     if row.ours is None:
         return "–"
-    if row.high == float("inf"):
-        return f"{row.ours / row.published:,.3g} times"
     if row.unit == "dB":
         return f"{row.ours - row.published:+.2f} dB"
-    return f"{row.ours - row.published:+.3g}" if row.published == 0 else f"{100 * (row.ours / row.published - 1):+.1f} %"
+    if row.published == 0:
+        return f"{row.ours - row.published:+.3g}"
+    ratio = row.ours / row.published
+    return f"{round(100 * (ratio - 1), 1) + 0.0:+.1f} %" if 0.5 < ratio < 2 else f"{ratio:,.3g} times"
 
 
 def spread(row: Row) -> str:
@@ -70,11 +72,11 @@ def allowed(row: Row) -> str:
 
 def tally(rows: Sequence[Row]) -> str:
     """How many rows of each verdict, and of those that pass, against how well known a figure."""
-    verdicts = Counter(row.verdict for row in rows)
+    verdicts: Counter[str] = Counter(row.verdict for row in rows)
     labels = Counter(row.label for row in rows if row.verdict == "pass")
     known = ", ".join(f"{count} {label}" for label, count in labels.most_common())
     passed = f"{verdicts['pass']} pass{f' (figures {known})' if known else ''}"
-    return f"{passed}, {verdicts['fail']} fail, {verdicts['not reproducible']} not reproducible"
+    return ", ".join([passed, *(f"{verdicts[verdict]} {verdict}" for verdict in ("check", "fail", "not reproducible"))])
 
 
 def html_report(experiments: Sequence[Experiment], rows: Sequence[Row]) -> str:
@@ -89,26 +91,39 @@ def html_report(experiments: Sequence[Experiment], rows: Sequence[Row]) -> str:
 
 def _section(experiment: Experiment, rows: Sequence[Row]) -> str:
     data = experiment.data
+    reasons = list(dict.fromkeys(row.why for row in rows))
     head = "".join(
-        f"<th>{name}</th>" for name in ("figure", "published", "", "ours", "difference", "spread", "passes within", "why", "verdict")
+        f'<th class="{kind}">{name}</th>'
+        for name, kind in (
+            ("figure", ""),
+            ("published", "number"),
+            ("", ""),
+            ("ours", "number"),
+            ("difference", "number"),
+            ("verdict", ""),
+            ("spread", "number"),
+            ("passes within", "number"),
+        )
     )
-    body = "".join(_table_row(row) for row in rows)
+    body = "".join(_table_row(row, reasons.index(row.why) + 1) for row in rows)
+    notes = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
     figures = "".join(_svg(plot) for plot in experiment.plots())
     return (
         f'<h2 id="{escape(experiment.name)}">{escape(data.title)} <small class="label">{escape(experiment.name)}</small></h2>'
-        f'<p class="source">{escape(data.source)}</p><p>{escape(data.model)}</p><table><tr>{head}</tr>{body}</table>'
+        f'<p class="source">{escape(data.source)}</p><p>{escape(data.model)}</p>'
+        f'<div class="table"><table><tr>{head}</tr>{body}</table></div><ol class="why">{notes}</ol>'
         f'{_free_parameters(data)}<div class="figures">{figures}</div>'
     )
 
 
-def _table_row(row: Row) -> str:
+def _table_row(row: Row, note: int) -> str:
     unit = f" {row.unit}" if row.unit else ""
     cells = [
         f"<td>{escape(row.what)}</td>",
         f'<td class="number">{figure_text(row.published)}{escape(unit)}</td><td class="label">{row.label}</td>',
-        f'<td class="number">{figure_text(row.ours)}</td><td class="number">{difference(row)}</td><td class="number">{spread(row)}</td>',
-        f'<td class="number">{allowed(row)}</td><td class="why">{escape(row.why)}</td>',
-        f'<td class="{row.verdict.split()[0]}">{row.verdict}</td>',
+        f'<td class="number">{figure_text(row.ours)}</td><td class="number">{difference(row)}</td>',
+        f'<td class="{row.verdict.split()[0]}">{row.verdict}</td><td class="number">{spread(row)}</td>',
+        f'<td class="number">{allowed(row)} <span class="why">({note})</span></td>',
     ]
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -124,12 +139,22 @@ def _free_parameters(data: DataFile) -> str:
 
 def _svg(plot: Plot) -> str:
     """A plot as inline SVG; the same input gives the same bytes."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     with mpl.rc_context({"svg.hashsalt": plot.title, "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}):
         figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         for curve in plot.curves:
-            axes.plot(curve.x, curve.y, "o" if curve.points else "-", label=curve.label, markersize=4)
+            # A rate of zero has no place on a logarithmic axis, and a line down to it would say that it had.
+            y = np.where(np.asarray(curve.y) > 0, curve.y, np.nan) if plot.logarithmic else curve.y
+            axes.plot(curve.x, y, "o" if curve.points else "-", color="black" if curve.points else None, label=curve.label, markersize=4)
+        for x in plot.marks:
+            axes.axvline(x, color="black", linestyle=":", linewidth=1)
         axes.set(title=plot.title, xlabel=plot.x_label, ylabel=plot.y_label, yscale="log" if plot.logarithmic else "linear")
+        if plot.ticks:
+            axes.set_xticks(range(len(plot.ticks)), plot.ticks)
         if len(plot.curves) > 1:
             axes.legend(frameon=False)
         drawn = io.StringIO()

@@ -13,9 +13,9 @@ from tiandi.protocols.teleportation import (
     INPUT_STATES,
     ErrorBudget,
     TeleportationSource,
+    event_table,
     input_fidelities,
     mean_fidelity,
-    teleportation_table,
     uplink_loss_db,
 )
 from tiandi.units import loss_from_transmittance, transmittance_from_loss
@@ -41,7 +41,7 @@ def _teleportation(parameters: Parameters, data: DataFile) -> Figures:
     transmittance = transmittance_from_loss(_loss_db(parameters, *track))
     source = TeleportationSource(PUMP_HZ, parameters["fourfold_rate_hz"])
     weights = _budget(parameters).weights
-    table = teleportation_table(source, weights, transmittance)
+    table = event_table(source, weights, transmittance)
     return {
         "fidelity": float(mean_fidelity(weights)),
         "events": float(table.expected_counts(source.pulses(np.full(transmittance.size, parameters["orbits"]))).sum()),
@@ -66,7 +66,7 @@ def _draw(parameters: Parameters, data: DataFile) -> Sequence[Plot]:
             ],
         ),
         Plot(
-            f"Fidelity of {', '.join(INPUT_STATES)}",
+            "Fidelity of teleported states",
             "input state",
             "fidelity",
             [
@@ -74,6 +74,7 @@ def _draw(parameters: Parameters, data: DataFile) -> Sequence[Plot]:
                 Curve("published mean", states, np.full(states.size, published)),
                 Curve("classical limit", states, np.full(states.size, CLASSICAL_FIDELITY)),
             ],
+            ticks=INPUT_STATES,
         ),
     ]
 

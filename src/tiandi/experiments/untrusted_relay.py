@@ -9,13 +9,14 @@ import numpy as np
 from tiandi.experiments.experiment import Array, Curve, DataFile, Experiment, Figures, Parameters, Plot
 from tiandi.physics.fibre import fibre_transmittance
 from tiandi.protocols import sending_or_not_sending, twin_field
+from tiandi.protocols.events import Basis
 from tiandi.protocols.information import binary_entropy, plob_bound
 from tiandi.protocols.mdi_finite_key import proven_key
-from tiandi.protocols.measurement_device_independent import DecoySource, RelayLink, event_probabilities
+from tiandi.protocols.measurement_device_independent import DecoySource, Outcome, RelayLink, event_probabilities
 from tiandi.protocols.optimiser import maximise
-from tiandi.protocols.sending_or_not_sending import SendingSource
+from tiandi.protocols.sending_or_not_sending import SIGNAL_WINDOWS, SendingSource
 from tiandi.protocols.twin_field import CentralStation, phase_mismatch_rad
-from tiandi.protocols.twin_field_finite_key import sending_key
+from tiandi.protocols.twin_field_finite_key import sending_proven_key
 from tiandi.units import transmittance_from_loss
 
 # Measurement-device-independent, 404 km.
@@ -26,8 +27,8 @@ def _mdi_rates_bps(parameters: Parameters, lengths_km: Array) -> Array:
     sent = [parameters[f"{name}_probability"] for name in ("signal", "strong", "weak")]
     source = DecoySource(
         (parameters["signal"], parameters["strong_decoy"], parameters["weak_decoy"], 0.0),
-        z_probabilities=(sent[0], 0.0, 0.0, 0.0),
         x_probabilities=(0.0, sent[1], sent[2], 1.0 - sum(sent)),
+        z_probabilities=(sent[0], 0.0, 0.0, 0.0),
     )
     arm = np.array([fibre_transmittance(length / 2, attenuation_db_per_km=parameters["attenuation_db_per_km"]) for length in lengths_km])
     link = RelayLink(
@@ -37,12 +38,12 @@ def _mdi_rates_bps(parameters: Parameters, lengths_km: Array) -> Array:
         arm,
         detector_efficiency=parameters["detector_efficiency"] * transmittance_from_loss(parameters["relay_loss_db"]),
         dark_count_probability=parameters["dark_count_rate_hz"] * parameters["gate_s"],
-        misalignment=(parameters["z_error"], parameters["x_error"]),
+        misalignment=(parameters["x_error"], parameters["z_error"]),
         announced_bell_states=1,
     )
     counts = event_probabilities(link) * parameters["clock_hz"] * parameters["duration_s"]
-    key = counts[:, 0, 0, 0]
-    leaked = parameters["error_correction_efficiency"] * key.sum(axis=-1) * binary_entropy(key[:, 1] / key.sum(axis=-1))
+    key = counts[:, Basis.Z, 0, 0]
+    leaked = parameters["error_correction_efficiency"] * key.sum(axis=-1) * binary_entropy(key[:, Outcome.WRONG] / key.sum(axis=-1))
     proven = proven_key(
         counts,
         alice=source,
@@ -88,15 +89,15 @@ def _sending_rate(parameters: Parameters) -> float:
         parameters["signal"],
         parameters["sending_probability"],
         parameters["signal_probability"],
-        (parameters["weak_decoy"], parameters["strong_decoy"]),
-        (parameters["vacuum_share"], parameters["weak_share"], 1.0 - parameters["vacuum_share"] - parameters["weak_share"]),
+        (parameters["strong_decoy"], parameters["weak_decoy"]),
+        (1.0 - parameters["vacuum_share"] - parameters["weak_share"], parameters["weak_share"], parameters["vacuum_share"]),
         parameters["slice_half_width_rad"],
     )
     station = CentralStation(parameters["dark_count_probability"], phase_mismatch_rad(parameters["misalignment"]))
     arm = parameters["efficiency"] * transmittance_from_loss(0.5 * parameters["loss_db"])
     counts = parameters["pulses"] * sending_or_not_sending.event_table(station, source, arm, arm).probabilities[0]
-    bits, errors = sending_or_not_sending.paired_counts(counts[:2, :2].sum(axis=-1))
-    key = sending_key(
+    bits, errors = sending_or_not_sending.paired_counts(counts[SIGNAL_WINDOWS, SIGNAL_WINDOWS].sum(axis=-1))
+    key = sending_proven_key(
         counts,
         source=source,
         pulses=parameters["pulses"],
@@ -118,12 +119,12 @@ def _twin_field_511km(parameters: Parameters, data: DataFile) -> Figures:
 
 
 def _best_sending_rate(parameters: Parameters, loss_db: float, *, pairing: bool) -> float:
-    """Endless decoys, the best intensity and sending probability."""
+    """Asymptotic secret bits per pulse at the best intensity and sending probability."""
     station = CentralStation(parameters["dark_count_probability"], phase_mismatch_rad(parameters["misalignment"]))
     arm = parameters["efficiency"] * transmittance_from_loss(0.5 * loss_db)
 
     def rate(candidates: Array) -> Array:
-        return sending_or_not_sending.asymptotic_rate(
+        return sending_or_not_sending.asymptotic_key_rate(
             arm,
             arm,
             station,
@@ -154,11 +155,11 @@ def _draw_twin_field_1002km(parameters: Parameters, data: DataFile) -> Sequence[
             "total loss [dB]",
             "secret bits per pulse",
             [
-                Curve("model, endless decoys", loss_db, [_best_sending_rate(parameters, loss, pairing=False) for loss in loss_db]),
+                Curve("model, asymptotic", loss_db, [_best_sending_rate(parameters, loss, pairing=False) for loss in loss_db]),
                 Curve("the same with pairing", loss_db, [_best_sending_rate(parameters, loss, pairing=True) for loss in loss_db]),
                 Curve("PLOB bound", loss_db, plob_bound(transmittance_from_loss(loss_db))),
                 Curve(
-                    "published, endless and finite",
+                    "published, asymptotic and finite",
                     [parameters["loss_db"]] * 2,
                     [data.published["paired_rate"].value, data.published["finite_rate"].value],
                     points=True,
@@ -171,7 +172,7 @@ def _draw_twin_field_1002km(parameters: Parameters, data: DataFile) -> Sequence[
 
 def _twin_field_833km(parameters: Parameters, data: DataFile) -> Figures:
     arm = parameters["efficiency"] * transmittance_from_loss(0.5 * parameters["loss_db"])
-    rate = twin_field.asymptotic_rate(
+    rate = twin_field.asymptotic_key_rate(
         arm,
         arm,
         CentralStation(parameters["dark_count_probability"], phase_mismatch_rad(parameters["misalignment"])),
@@ -191,7 +192,7 @@ def _draw_twin_field_833km(parameters: Parameters, data: DataFile) -> Sequence[P
     loss_db = np.linspace(40.0, 150.0, 23)
     rates = [_twin_field_833km({**parameters, "loss_db": loss}, data)["rate_bps"] / parameters["clock_hz"] for loss in loss_db]
     published = data.published["rate_bps"].value / parameters["clock_hz"]
-    return [_against_the_bound(loss_db, Curve("model, endless decoys", loss_db, rates), parameters, published)]
+    return [_against_the_bound(loss_db, Curve("model, asymptotic", loss_db, rates), parameters, published)]
 
 
 def _against_the_bound(loss_db: Array, model: Curve, parameters: Parameters, published: float) -> Plot:

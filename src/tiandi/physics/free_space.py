@@ -8,7 +8,7 @@ from scipy.constants import speed_of_light
 
 from tiandi.errors import InputError
 from tiandi.limits import require_each_within
-from tiandi.physics.atmosphere import air_mass, extinction_transmittance
+from tiandi.physics.atmosphere import extinction_transmittance
 from tiandi.physics.beam import (
     LARGEST_ANGLE_URAD,
     Array,
@@ -20,17 +20,6 @@ from tiandi.physics.beam import (
 from tiandi.physics.orbit import Positions
 from tiandi.physics.turbulence import HUFNAGEL_VALLEY_57, TurbulenceProfile, fried_parameter_m
 from tiandi.units import METRE_PER_KILOMETRE, METRE_PER_NANOMETRE, transmittance_from_loss
-
-__all__ = [
-    "air_mass",
-    "doppler_factor",
-    "doppler_shift_hz",
-    "downlink_transmittance",
-    "intersatellite_transmittance",
-    "range_rates_km_per_s",
-    "top_hat_collection",
-    "uplink_transmittance",
-]
 
 COLLECTION = {"top-hat": top_hat_collection, "gaussian": gaussian_collection}
 

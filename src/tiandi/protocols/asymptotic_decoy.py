@@ -1,4 +1,4 @@
-"""Decoy-state BB84 with endless pulses: Ma, Qi, Zhao, Lo 2005 (doi:10.1103/PhysRevA.72.012326).
+"""Decoy-state BB84 with infinitely many pulses: Ma, Qi, Zhao, Lo 2005 (doi:10.1103/PhysRevA.72.012326).
 
 The model of that paper, in which experiments with weak coherent pulses over fibre are most often stated: a background yield, one
 misalignment, no dead time. All functions broadcast their arguments.

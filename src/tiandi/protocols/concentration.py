@@ -7,13 +7,22 @@ rest of what it was drawn from (`exact_rate_bound`; the others are there to comp
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
+from tiandi.errors import InputError
 from tiandi.limits import require_within
 
 Array = NDArray[np.float64]
+
+Bound = Literal["chernoff", "asymptotic"]
+"""Which inequality a key's counts are bounded by; "asymptotic" takes them for their means, as in infinitely long blocks."""
+
+EPSILON_LIMITS = 1e-60, 0.5
+"""Between which a key's failure probabilities must lie; square and share of the smallest are still numbers."""
 
 FALSE_POSITIONS = 12
 
@@ -41,6 +50,23 @@ def chernoff_observed(mean: ArrayLike, failure: float) -> tuple[Array, Array]:
     expected = np.asarray(mean, float)
     beta = np.log(1.0 / failure)
     return np.maximum(expected - np.sqrt(2 * beta * expected), 0.0), expected + 0.5 * beta + np.sqrt(2 * beta * expected + 0.25 * beta**2)
+
+
+def mean_bounds(counts: Array, failure: float, bound: Bound) -> tuple[Array, Array]:
+    """Lower and upper bound on the mean behind ``counts``, none below 0, by the inequality that ``bound`` names."""
+    low, high = chernoff_mean(counts, failure) if bound == "chernoff" else (counts, counts)
+    return np.maximum(low, 0.0), high
+
+
+def observed_bounds(mean: Array, failure: float, bound: Bound) -> tuple[Array, Array]:
+    """Lower and upper bound on what will be observed of a count whose mean is ``mean``, by the inequality that ``bound`` names."""
+    return chernoff_observed(mean, failure) if bound == "chernoff" else (mean, mean)
+
+
+def require_bound(bound: str) -> None:
+    """Raise InputError unless ``bound`` is one that `mean_bounds` knows."""
+    if bound not in get_args(Bound):
+        raise InputError("bound", bound, f"must be one of {', '.join(get_args(Bound))}")
 
 
 def exact_rate_bound(errors: ArrayLike, tested: ArrayLike, kept: ArrayLike, failure: float) -> Array:

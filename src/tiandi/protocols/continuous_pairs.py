@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiandi.errors import InputError
-from tiandi.limits import require_each_within, require_within
+from tiandi.limits import require_distribution, require_each_within, require_within
 from tiandi.physics.detectors import gate_acceptance
 from tiandi.physics.sources import ContinuousPairSource
 
@@ -39,9 +39,9 @@ class TaggingReceiver:
 
     def __post_init__(self) -> None:
         require_within("number of analysers", len(self.angles_rad), 1, 16)
-        if len(self.probabilities) != len(self.angles_rad) or abs(sum(self.probabilities) - 1.0) > 1e-9:
-            raise InputError("probabilities", self.probabilities, f"must be {len(self.angles_rad)} that add up to 1")
-        require_each_within("probabilities", self.probabilities, 0.0, 1.0)
+        if len(self.probabilities) != len(self.angles_rad):
+            raise InputError("probabilities", self.probabilities, f"must be {len(self.angles_rad)}, one an analyser")
+        require_distribution("probabilities", self.probabilities)
         require_within("noise_rate_hz", self.noise_rate_hz, 0.0, 1e9)
         require_within("jitter_sigma_s", self.jitter_sigma_s, 0.0, 1e-6)
         require_within("dead_time_s", self.dead_time_s, 0.0, 1e-3)
@@ -51,8 +51,8 @@ class TaggingReceiver:
 class ContinuousRates:
     """Rates [1/s] of clicks at the two ends, of true and of accidental coincidences, and the correlation [1] of a true one; (...,) each."""
 
-    alice_rate_hz: Array
-    bob_rate_hz: Array
+    alice_singles_hz: Array
+    bob_singles_hz: Array
     true_rate_hz: Array
     accidental_rate_hz: Array
     true_correlation: float
@@ -107,8 +107,8 @@ def continuous_rates(
     awake_a, awake_b = 1.0 / (1.0 + single_a * alice.dead_time_s), 1.0 / (1.0 + single_b * bob.dead_time_s)
     within = gate_acceptance(window_s, math.hypot(alice.jitter_sigma_s, bob.jitter_sigma_s))
     return ContinuousRates(
-        alice_rate_hz=single_a * awake_a,
-        bob_rate_hz=single_b * awake_b,
+        alice_singles_hz=single_a * awake_a,
+        bob_singles_hz=single_b * awake_b,
         true_rate_hz=source.pair_rate_hz * eta_a * eta_b * awake_a * awake_b * within,
         accidental_rate_hz=single_a * awake_a * single_b * awake_b * window_s,
         true_correlation=_quality(source, misalignment),

@@ -21,7 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from tiandi.errors import InputError
-from tiandi.limits import require_within
+from tiandi.limits import require_each_within, require_within
+from tiandi.protocols.concentration import EPSILON_LIMITS
 
 Array = NDArray[np.float64]
 
@@ -67,19 +68,13 @@ class GaussianProtocol:
 
     def noise_variance(self, transmittance: ArrayLike) -> Array:
         """Variance of what Bob reads once Alice's number is known [shot noise], shape as ``transmittance`` of the channel."""
-        return np.asarray(1.0 + self.electronic_noise + self.gain * self.excess_noise * _fraction(transmittance))
-
-
-def _fraction(transmittance: ArrayLike) -> Array:
-    values = np.asarray(transmittance, float)
-    if not ((values >= 0.0) & (values <= 1.0)).all():
-        raise InputError("transmittance", transmittance, "must lie in [0, 1]")
-    return values
+        values = require_each_within("transmittance", transmittance, 0.0, 1.0)
+        return np.asarray(1.0 + self.electronic_noise + self.gain * self.excess_noise * values)
 
 
 def mutual_information(protocol: GaussianProtocol, transmittance: ArrayLike) -> Array:
     """I_AB [bit per symbol] that Alice's and Bob's numbers share, shape as ``transmittance``: Shannon's 1/2 log2(1 + SNR) a quadrature."""
-    signal = protocol.gain * _fraction(transmittance) * protocol.modulation_variance
+    signal = protocol.gain * require_each_within("transmittance", transmittance, 0.0, 1.0) * protocol.modulation_variance
     return np.asarray(0.5 * protocol.quadratures * np.log1p(signal / protocol.noise_variance(transmittance)) / np.log(2.0))
 
 
@@ -89,12 +84,12 @@ def holevo_information(protocol: GaussianProtocol, transmittance: ArrayLike) -> 
     Lodewyck et al. 2007 (doi:10.1103/PhysRevA.76.042305) for homodyne, Fossier et al. 2009 (doi:10.1088/0953-4075/42/11/114014) for
     heterodyne detection. Good to 1e-10 bit.
     """
-    values = _fraction(transmittance)
+    values = require_each_within("transmittance", transmittance, 0.0, 1.0)
     return _holevo(protocol, values, values * protocol.excess_noise)
 
 
-def asymptotic_key(protocol: GaussianProtocol, transmittance: ArrayLike) -> Array:
-    """Secret key [bit per symbol] of an endless block, beta I_AB - chi_BE (Devetak and Winter) or 0; shape as ``transmittance``."""
+def asymptotic_key_rate(protocol: GaussianProtocol, transmittance: ArrayLike) -> Array:
+    """Secret key [bit per symbol] of infinitely many symbols, beta I_AB - chi_BE (Devetak and Winter) or 0; shape as ``transmittance``."""
     kept = protocol.reconciliation_efficiency * mutual_information(protocol, transmittance)
     return np.maximum(0.0, kept - holevo_information(protocol, transmittance))
 
@@ -166,7 +161,8 @@ def moments_of(blocks: Iterable[tuple[Array, Array]]) -> Moments:
 
 def expected_moments(protocol: GaussianProtocol, transmittance: ArrayLike, symbols: ArrayLike) -> Moments:
     """Mean moments of ``symbols`` symbols over a channel of ``transmittance``; shape is theirs, broadcast."""
-    pairs, values = np.broadcast_arrays(protocol.quadratures * np.asarray(symbols, float), _fraction(transmittance))
+    values = require_each_within("transmittance", transmittance, 0.0, 1.0)
+    pairs, values = np.broadcast_arrays(protocol.quadratures * np.asarray(symbols, float), values)
     slope, sum_xx = np.sqrt(protocol.gain * values), pairs * protocol.modulation_variance
     return Moments(pairs, sum_xx, slope * sum_xx, slope**2 * sum_xx + pairs * protocol.noise_variance(values))
 
@@ -176,7 +172,8 @@ def sample_moments(protocol: GaussianProtocol, transmittance: ArrayLike, symbols
 
     They follow the Wishart distribution, drawn by Bartlett's decomposition (1933): three numbers stand for all symbols.
     """
-    pairs, values = np.broadcast_arrays(protocol.quadratures * np.asarray(symbols, float), _fraction(transmittance))
+    values = require_each_within("transmittance", transmittance, 0.0, 1.0)
+    pairs, values = np.broadcast_arrays(protocol.quadratures * np.asarray(symbols, float), values)
     deviation = np.sqrt(protocol.noise_variance(values))
     sum_xx = 2.0 * protocol.modulation_variance * generator.standard_gamma(0.5 * pairs)
     along = np.sqrt(protocol.gain * values * sum_xx) + deviation * generator.standard_normal(pairs.shape) * (pairs > 0)
@@ -191,7 +188,8 @@ def sample_quadratures(
 
     Homodyne detection gives one pair a symbol, of the quadrature that Bob chose; heterodyne detection two.
     """
-    slope, deviation = np.sqrt(protocol.gain * _fraction(transmittance)), np.sqrt(protocol.noise_variance(transmittance))
+    values = require_each_within("transmittance", transmittance, 0.0, 1.0)
+    slope, deviation = np.sqrt(protocol.gain * values), np.sqrt(protocol.noise_variance(values))
     pairs = protocol.quadratures * symbols
     for start in range(0, pairs, BLOCK_PAIRS):
         sent = np.sqrt(protocol.modulation_variance) * generator.standard_normal(min(BLOCK_PAIRS, pairs - start))
@@ -249,7 +247,7 @@ class CollectiveKey:
     estimate: ChannelEstimate
 
 
-def finite_key(
+def proven_key(
     protocol: GaussianProtocol,
     moments: Moments,
     *,
@@ -268,8 +266,9 @@ def finite_key(
     The paper takes the lowest transmittance and the highest noise; but at a given noise Eve's information mostly grows with the
     transmittance, so that corner is not the worst while I_AB stays. Moments that no channel gives, and too few of them, have length 0.
     """
-    require_within("epsilon_smoothing", epsilon_smoothing, 1e-100, 0.5)
-    require_within("epsilon_amplification", epsilon_amplification, 1e-100, 0.5)
+    require_within("epsilon_estimation", epsilon_estimation, *EPSILON_LIMITS)
+    require_within("epsilon_smoothing", epsilon_smoothing, *EPSILON_LIMITS)
+    require_within("epsilon_amplification", epsilon_amplification, *EPSILON_LIMITS)
     symbols = np.asarray(key_symbols, float)
     if not (np.isfinite(symbols) & (symbols >= 0.0)).all():
         raise InputError("key_symbols", key_symbols, "must be finite and not negative")

@@ -15,8 +15,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError
-from tiandi.limits import require_each_within, require_within
+from tiandi.limits import require_distribution, require_each_within, require_within
 from tiandi.protocols.events import EventTable
 from tiandi.protocols.information import binary_entropy
 
@@ -83,7 +82,7 @@ def chsh_from_counts(counts: ArrayLike) -> tuple[Array, Array]:
 
 
 def asymptotic_key_rate(chsh: ArrayLike, qber: ArrayLike, *, added_noise: ArrayLike = 0.0) -> Array:
-    """Secret bits per key event [1] of an endless run against collective attacks; broadcast, 0 where S is not above 2.
+    """Secret bits per key event [1] of infinitely many events against collective attacks; broadcast, 0 where S is not above 2.
 
     1 - h(Q) - h((1 + sqrt((S / 2)^2 - 1)) / 2): Acin et al. 2007, doi:10.1103/PhysRevLett.98.230501. ``added_noise`` is the probability
     with which Alice flips each bit of her own before correction. It costs an eavesdropper more than Bob and pays when errors are many: the
@@ -100,7 +99,7 @@ def asymptotic_key_rate(chsh: ArrayLike, qber: ArrayLike, *, added_noise: ArrayL
     return np.where(violation > CLASSICAL_BOUND, np.maximum(rate, 0.0), 0.0)
 
 
-def heralded_event_table(
+def event_table(
     chsh: float,
     qber: float,
     *,
@@ -119,12 +118,9 @@ def heralded_event_table(
     require_within("chsh", chsh, -TSIRELSON_BOUND, TSIRELSON_BOUND)
     require_within("qber", qber, 0.0, 1.0)
     heralded = np.atleast_1d(require_each_within("heralding_probability", heralding_probability, 0.0, MOST_HERALDED))
-    for field, chosen in (("alice_probabilities", alice_probabilities), ("bob_probabilities", bob_probabilities)):
-        require_each_within(field, chosen, 0.0, 1.0)
-        if abs(sum(chosen) - 1.0) > 1e-9:
-            raise InputError(field, chosen, "must add up to 1")
     share = 0.25 * chsh
     correlation = np.array([[share, share, 1.0 - 2.0 * qber], [share, -share, 0.0]])
     outcomes = 0.25 * (1.0 + correlation[:, :, None, None] * np.array([[1.0, -1.0], [-1.0, 1.0]]))
-    settings = np.multiply.outer(alice_probabilities, bob_probabilities)
-    return EventTable(np.multiply.outer(heralded, settings[:, :, None, None] * outcomes))
+    alice = require_distribution("alice_probabilities", alice_probabilities)
+    bob = require_distribution("bob_probabilities", bob_probabilities)
+    return EventTable(np.multiply.outer(heralded, np.multiply.outer(alice, bob)[:, :, None, None] * outcomes))

@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from tiandi.distill.records import ReceiverRecord, TransmitterRecord
 from tiandi.errors import InputError
 from tiandi.limits import require_within
-from tiandi.protocols.events import Events
+from tiandi.protocols.events import MOST_KINDS, Events
 
 AnyBlock = Events | TransmitterRecord | ReceiverRecord
 Block = TypeVar("Block", bound=AnyBlock)
@@ -39,7 +39,6 @@ CHUNK_EVENTS = 2**16
 MOST_EVENTS_AT_ONCE = 10**8
 MOST_PULSES = 2**62
 MOST_STEPS = 8000
-MOST_KINDS = 256
 LONGEST_ATTRIBUTE_BYTE = 64_000  # HDF5 keeps no attribute of 64 KiB.
 PICOSECOND_PER_SECOND = 10**12
 

@@ -8,11 +8,24 @@ work grows with the events and never with the pulses.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tiandi.errors import InputError
+from tiandi.limits import require_each_within
 from tiandi.protocols.clicks import sample_clicks
+
+MOST_KINDS = 256
+"""As many kinds of events as one byte can tell apart."""
+
+
+class Basis(IntEnum):
+    """Index of a basis wherever counts, bits or errors are laid out by bases: X is the diagonal one, Z the rectilinear."""
+
+    X = 0
+    Z = 1
 
 
 @dataclass(frozen=True)
@@ -32,11 +45,21 @@ class Events:
 class EventTable:
     """Probability per pulse of each kind of event, shape (steps, ...): steps of constant light, then the axes of the protocol.
 
-    The rest of each step's probability is that nothing is recorded. After an event ``dead_pulses`` pulses pass unseen.
+    The rest of each step's probability is that nothing is recorded. After an event ``dead_pulses`` pulses pass unseen. Raises InputError
+    on more than `MOST_KINDS` kinds, a negative probability, or a step whose probabilities add up to more than 1.
     """
 
     probabilities: NDArray[np.float64]
     dead_pulses: int = 0
+
+    def __post_init__(self) -> None:
+        require_each_within("probabilities", self.probabilities, 0.0, np.inf)
+        kinds = self._flat.shape[1]
+        if kinds > MOST_KINDS:
+            raise InputError("probabilities", f"{kinds} kinds of events", f"must be of at most {MOST_KINDS} kinds")
+        largest = float(self._flat.sum(axis=1).max(initial=0.0))
+        if largest > 1.0 + 1e-9:
+            raise InputError("probabilities", largest, "must add up to at most 1 in each step")
 
     @property
     def _flat(self) -> NDArray[np.float64]:

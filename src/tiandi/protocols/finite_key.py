@@ -25,14 +25,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from tiandi.errors import InputError
 from tiandi.limits import require_within
-from tiandi.protocols.concentration import chernoff_mean, exact_rate_bound, hoeffding_mean, sampling_deviation
+from tiandi.protocols.concentration import EPSILON_LIMITS, chernoff_mean, exact_rate_bound, hoeffding_mean, sampling_deviation
 from tiandi.protocols.information import binary_entropy
 
 Bound = Literal["hoeffding", "chernoff", "asymptotic"]
 Sampling = Literal["exact", "printed"]
 Array = NDArray[np.float64]
 
-EPSILON_LIMITS = 1e-60, 0.5
 EPSILON_SHARES = {3: 21, 2: 19}
 """Into how many parts the proofs for two decoys and for one split the secrecy parameter, by the number of intensities."""
 

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tiandi.errors import InputError
 from tiandi.limits import require_within
-from tiandi.protocols.concentration import chernoff_mean, chernoff_observed
-from tiandi.protocols.measurement_device_independent import Basis, DecoySource, Outcome
+from tiandi.protocols.concentration import EPSILON_LIMITS, Bound, mean_bounds, observed_bounds, require_bound
+from tiandi.protocols.events import Basis
+from tiandi.protocols.measurement_device_independent import DecoySource, Outcome
 
-Bound = Literal["chernoff", "asymptotic"]
 Array = NDArray[np.float64]
 
 EPSILON_SHARES = 12
@@ -66,10 +65,9 @@ def proven_key(
     every parity told. Counts too few, or such as no relay gives, make length 0. Raises InputError on malformed input.
     """
     counts = _checked(counts, alice, bob)
-    require_within("epsilon_secrecy", epsilon_secrecy, 1e-50, 0.5)
-    require_within("epsilon_correctness", epsilon_correctness, 1e-50, 0.5)
-    if bound not in ("chernoff", "asymptotic"):
-        raise InputError("bound", bound, "must be chernoff or asymptotic")
+    require_within("epsilon_secrecy", epsilon_secrecy, *EPSILON_LIMITS)
+    require_within("epsilon_correctness", epsilon_correctness, *EPSILON_LIMITS)
+    require_bound(bound)
     share = epsilon_secrecy / EPSILON_SHARES
     total = counts[..., Basis.Z, 0, 0, :].sum(axis=-1)
     single = np.minimum(single_photon_lower_bound(counts, alice=alice, bob=bob, failure=share, bound=bound), total)
@@ -101,7 +99,7 @@ def single_photon_lower_bound(
     estimates = _pair_estimates(alice, bob)
     share = failure / (len(estimates) + 1)
     mean = np.max([np.zeros(counts.shape[:-4]), *(_lower_mean(estimate, counts, share, bound) for estimate in estimates)], axis=0)
-    return _observed(_key_share(alice, bob) * mean, share, bound, 0)
+    return observed_bounds(_key_share(alice, bob) * mean, share, bound)[0]
 
 
 def phase_errors_upper_bound(
@@ -117,7 +115,7 @@ def phase_errors_upper_bound(
     if estimate is None:
         return np.full(counts.shape[:-4], np.inf)
     mean = np.maximum(-_lower_mean(-estimate, counts, 0.5 * failure, bound), 0.0)
-    return _observed(_key_share(alice, bob) * mean, 0.5 * failure, bound, 1)
+    return observed_bounds(_key_share(alice, bob) * mean, 0.5 * failure, bound)[1]
 
 
 def secret_single_photon_bits(
@@ -136,10 +134,10 @@ def secret_single_photon_bits(
         return secret
     share, kept = failure / (len(pair_estimates) * TANGENT_PHASE_ERRORS.size + 4), _key_share(alice, bob)
     errors = kept * np.maximum(-_lower_mean(-error_estimate, counts, share, bound), 0.0)
-    more_errors = _observed(errors, share, bound, 1) - errors
+    more_errors = observed_bounds(errors, share, bound)[1] - errors
     # Of pairs without phase error the key has no more than it has bits, which bounds their mean and so how far they stray below it.
-    right = chernoff_mean(counts[..., Basis.Z, 0, 0, :].sum(axis=-1), share)[1]
-    fewer_right = right - _observed(right, share, bound, 0)
+    right = mean_bounds(counts[..., Basis.Z, 0, 0, :].sum(axis=-1), share, bound)[1]
+    fewer_right = right - observed_bounds(right, share, bound)[0]
     for estimate, error in product(pair_estimates, TANGENT_PHASE_ERRORS):
         per_pair, per_error = 1.0 + np.log2(1.0 - error), np.log2((1.0 - error) / error)
         mean = kept * _lower_mean(per_pair * estimate - per_error * error_estimate, counts, share, bound)
@@ -171,7 +169,7 @@ def _owners_vacuum(counts: Array, owner: DecoySource, other: DecoySource, failur
     coefficients[Basis.Z] *= _weights(owner, other, Basis.Z)[..., None]
     chance = owner.z_probabilities[0] * np.exp(-owner.mean_photon_numbers[0])
     chance *= other.z_probabilities[0] * np.exp(-other.mean_photon_numbers[0])
-    return _observed(chance * np.maximum(_lower_mean(coefficients, counts, failure, bound), 0.0), failure, bound, 0)
+    return observed_bounds(chance * np.maximum(_lower_mean(coefficients, counts, failure, bound), 0.0), failure, bound)[0]
 
 
 def _checked(counts: ArrayLike, alice: DecoySource, bob: DecoySource) -> Array:
@@ -219,7 +217,7 @@ def _error_estimate(alice: DecoySource, bob: DecoySource) -> Array | None:
     vacuum = np.logical_or.outer(intensities == 0, bob_intensities == 0)
     errors = np.where(vacuum[..., None], [0.5, 0.5], np.arange(len(Outcome)) == Outcome.WRONG)
     in_x = (_contrast(alice, bob, decoys, bob_decoys) / slope * _weights(alice, bob, Basis.X))[..., None] * errors
-    return np.stack([np.zeros_like(in_x), in_x])
+    return np.stack([in_x, np.zeros_like(in_x)])
 
 
 def _key_share(alice: DecoySource, bob: DecoySource) -> float:
@@ -264,7 +262,7 @@ def _lower_mean(coefficients: Array, counts: Array, failure: float, bound: Bound
     gained, gained_sums = _nested_sums(coefficients.ravel(), flat)
     lost, lost_sums = _nested_sums(-coefficients.ravel(), flat)
     share = failure / max(1, gained.size + lost.size)
-    return np.maximum(chernoff_mean(gained_sums, share)[0], 0.0) @ gained - chernoff_mean(lost_sums, share)[1] @ lost
+    return mean_bounds(gained_sums, share, bound)[0] @ gained - mean_bounds(lost_sums, share, bound)[1] @ lost
 
 
 def _nested_sums(coefficients: Array, counts: Array) -> tuple[Array, Array]:
@@ -273,8 +271,3 @@ def _nested_sums(coefficients: Array, counts: Array) -> tuple[Array, Array]:
     steps = -np.diff(coefficients[order], append=0.0)
     distinct = np.flatnonzero(steps)
     return steps[distinct], np.cumsum(counts[..., order], axis=-1)[..., distinct]
-
-
-def _observed(mean: Array, failure: float, bound: Bound, which: int) -> Array:
-    """Lower (0) or upper (1) bound on what was counted of something whose mean is ``mean``."""
-    return mean if bound == "asymptotic" else chernoff_observed(mean, failure)[which]

@@ -17,18 +17,20 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.constants import speed_of_light
 from scipy.optimize import brentq
 
 from tiandi.errors import InputError
 from tiandi.limits import require_within
 from tiandi.protocols.information import binary_entropy, plob_bound
 from tiandi.protocols.teleportation import compose, dephasing, depolarising, error_rates
-from tiandi.units import transmittance_from_loss
+from tiandi.units import METRE_PER_KILOMETRE, transmittance_from_loss
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-LIGHT_SPEED_IN_FIBRE_KM_PER_S = 299_792.458 / 1.468
-"""Speed of light (SI, exact) over the group index of single-mode fibre at 1,550 nm (recalled)."""
+
+LIGHT_SPEED_IN_FIBRE_KM_PER_S = speed_of_light / METRE_PER_KILOMETRE / 1.468
+"""Speed of light over the group index of single-mode fibre at 1,550 nm (recalled)."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,7 @@ class ChainKey:
     """Asymptotic secret key of a chain [bit], and what no protocol without a repeater exceeds on the same fibre, per attempt."""
 
     bit_per_pair: float
-    rate_bit_per_s: float
+    secret_key_rate_bps: float
     bit_per_attempt: float
     plob_bit_per_attempt: float
 
@@ -272,12 +274,12 @@ def chain_key(chain: RepeaterChain, waiting_s: float, coherence: float, *, error
     """
     require_within("waiting_s", waiting_s, 1e-12, math.inf)
     require_within("error_correction_efficiency", error_correction_efficiency, 1.0, 10.0)
-    in_z, in_x = error_rates(end_to_end_state(chain, coherence))
+    in_x, in_z = error_rates(end_to_end_state(chain, coherence))
     secret = max(0.0, float(1.0 - error_correction_efficiency * binary_entropy(in_z) - binary_entropy(in_x)))
     direct = transmittance_from_loss(chain.attenuation_db_per_km * chain.length_km)
     return ChainKey(
         bit_per_pair=secret,
-        rate_bit_per_s=secret / waiting_s,
+        secret_key_rate_bps=secret / waiting_s,
         bit_per_attempt=secret / waiting_s * float(chain.attempts_s.min()),
         plob_bit_per_attempt=2.0 * float(plob_bound(direct)),
     )

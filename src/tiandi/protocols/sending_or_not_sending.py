@@ -19,8 +19,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.errors import InputError
-from tiandi.limits import require_each_within, require_within
+from tiandi.limits import require_distribution, require_each_within, require_within
 from tiandi.protocols.events import EventTable
 from tiandi.protocols.information import binary_entropy
 from tiandi.protocols.twin_field import CentralStation, both_arms, known_phase_clicks, random_phase_gain
@@ -36,9 +35,13 @@ class Window(IntEnum):
 
     SENT = 0
     NOT_SENT = 1
-    VACUUM = 2
+    STRONG = 2
     WEAK = 3
-    STRONG = 4
+    VACUUM = 4
+
+
+SIGNAL_WINDOWS = slice(Window.SENT, Window.NOT_SENT + 1)
+"""The windows that make bits, as a slice of an axis of windows."""
 
 
 class Result(IntEnum):
@@ -51,7 +54,7 @@ class Result(IntEnum):
 
 @dataclass(frozen=True)
 class SendingSource:
-    """Either sender. Decoys are vacuum, weak and strong; ``decoy_probabilities`` are those among the decoys, in this order.
+    """Either sender. Decoys are strong, weak and vacuum; ``decoy_probabilities`` are those among the decoys, in this order.
 
     ``slice_half_width_rad``: two weak decoys are compared when their phases differ by no more than that from 0 or pi. The strong decoy may
     be as strong as the signal (three intensities) or not (four). Raises InputError on a field out of its range.
@@ -65,22 +68,20 @@ class SendingSource:
     slice_half_width_rad: float
 
     def __post_init__(self) -> None:
-        weak, strong = self.decoy_mean_photon_numbers
+        strong, weak = self.decoy_mean_photon_numbers
         require_within("signal_mean_photon_number", self.signal_mean_photon_number, 1e-4, 2.0)
         require_within("sending_probability", self.sending_probability, 1e-4, 0.9999)
         require_within("signal_probability", self.signal_probability, 1e-3, 0.9999)
         require_within("decoy_mean_photon_numbers[strong]", strong, 1e-3, 2.0)
         require_within("decoy_mean_photon_numbers[weak]", weak, 1e-4, 0.95 * strong)
         require_within("slice_half_width_rad", self.slice_half_width_rad, 1e-3, math.pi / 2)
-        for probability in self.decoy_probabilities:
-            require_within("decoy_probabilities", probability, 1e-4, 0.9998)
-        if abs(sum(self.decoy_probabilities) - 1.0) > 1e-9:
-            raise InputError("decoy_probabilities", self.decoy_probabilities, "must add up to 1")
+        require_each_within("decoy_probabilities", self.decoy_probabilities, 1e-4, 0.9998)
+        require_distribution("decoy_probabilities", self.decoy_probabilities)
 
     @property
     def mean_photon_numbers(self) -> Array:
         """Mean photon number of each `Window`, shape (5,)."""
-        return np.array([self.signal_mean_photon_number, 0.0, 0.0, *self.decoy_mean_photon_numbers])
+        return np.array([self.signal_mean_photon_number, 0.0, *self.decoy_mean_photon_numbers, 0.0])
 
     @property
     def probabilities(self) -> Array:
@@ -172,7 +173,7 @@ class SendingRate:
     phase_error: Array
 
 
-def asymptotic_rate(
+def asymptotic_key_rate(
     alice_transmittance: ArrayLike,
     bob_transmittance: ArrayLike,
     station: CentralStation,

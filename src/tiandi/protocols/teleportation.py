@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 
 from tiandi.errors import InputError
-from tiandi.limits import require_within
+from tiandi.limits import require_distribution, require_each_within, require_within
 from tiandi.protocols.events import EventTable
 
 Array = NDArray[np.float64]
@@ -39,20 +39,11 @@ _CHARACTERS = np.array([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, 
 _KEPT_BY = np.array([[1, 1, 0, 0]] * 2 + [[1, 0, 1, 0]] * 2 + [[1, 0, 0, 1]] * 2, float)
 
 
-def _require_probability(field: str, values: ArrayLike) -> Array:
-    """``values`` as an array; InputError unless all lie in [0, 1]."""
-    array = np.asarray(values, float)
-    if not np.all((array >= 0.0) & (array <= 1.0)):
-        raise InputError(field, values, "must lie in [0, 1]")
-    return array
-
-
-def _require_weights(field: str, values: ArrayLike) -> Array:
-    """``values`` as an array (..., 4); InputError unless they are probabilities that add up to 1."""
-    array = _require_probability(field, values)
-    if array.shape[-1:] != (4,) or not np.allclose(array.sum(axis=-1), 1.0, rtol=0.0, atol=1e-9):
-        raise InputError(field, values, "must be four weights of Bell states on the last axis that add up to 1")
-    return array
+def _require_weights(weights: ArrayLike) -> Array:
+    """``weights`` as an array (..., 4); InputError unless they are probabilities that add up to 1."""
+    if np.shape(weights)[-1:] != (4,):
+        raise InputError("weights", weights, "must be four weights of Bell states on the last axis")
+    return require_distribution("weights", weights)
 
 
 def werner(fidelity: ArrayLike) -> Array:
@@ -60,7 +51,7 @@ def werner(fidelity: ArrayLike) -> Array:
 
     Werner 1989, doi:10.1103/PhysRevA.40.4277. Raises InputError on a fidelity outside [0, 1].
     """
-    kept = _require_probability("fidelity", fidelity)[..., None]
+    kept = require_each_within("fidelity", fidelity, 0.0, 1.0)[..., None]
     return np.concatenate([kept, np.repeat((1.0 - kept) / 3.0, 3, axis=-1)], axis=-1)
 
 
@@ -69,7 +60,7 @@ def dephasing(coherence: ArrayLike) -> Array:
 
     Raises InputError on a coherence outside [0, 1].
     """
-    flip = 0.5 * (1.0 - _require_probability("coherence", coherence))
+    flip = 0.5 * (1.0 - require_each_within("coherence", coherence, 0.0, 1.0))
     return np.stack([1.0 - flip, flip, np.zeros_like(flip), np.zeros_like(flip)], axis=-1)
 
 
@@ -78,7 +69,7 @@ def depolarising(contraction: ArrayLike) -> Array:
 
     Raises InputError on a contraction outside [0, 1].
     """
-    return werner(0.25 + 0.75 * _require_probability("contraction", contraction))
+    return werner(0.25 + 0.75 * require_each_within("contraction", contraction, 0.0, 1.0))
 
 
 def compose(*weights: ArrayLike) -> Array:
@@ -89,7 +80,7 @@ def compose(*weights: ArrayLike) -> Array:
     """
     product = np.ones(4)
     for one in weights:
-        product = product * (_require_weights("weights", one) @ _CHARACTERS)
+        product = product * (_require_weights(one) @ _CHARACTERS)
     return np.asarray(np.clip(product @ _CHARACTERS / 4.0, 0.0, 1.0))
 
 
@@ -98,7 +89,7 @@ def input_fidelities(weights: ArrayLike) -> Array:
 
     H and V suffer from X and Y, + and - from Z and Y, R and L from Z and X. Raises InputError on weights that are none.
     """
-    return _require_weights("weights", weights) @ _KEPT_BY.T
+    return _require_weights(weights) @ _KEPT_BY.T
 
 
 def mean_fidelity(weights: ArrayLike) -> Array:
@@ -106,16 +97,16 @@ def mean_fidelity(weights: ArrayLike) -> Array:
 
     Horodecki, Horodecki, Horodecki 1999, doi:10.1103/PhysRevA.60.1888. Raises InputError on weights that are none.
     """
-    return np.asarray((2.0 * _require_weights("weights", weights)[..., 0] + 1.0) / 3.0)
+    return np.asarray((2.0 * _require_weights(weights)[..., 0] + 1.0) / 3.0)
 
 
 def error_rates(weights: ArrayLike) -> tuple[Array, Array]:
-    """QBER in the Z basis (H, V) and in the X basis (+, -), each (...), of pairs with ``weights`` (..., 4) that should be phi+.
+    """QBER in the X basis (+, -) and in the Z basis (H, V), each (...), of pairs with ``weights`` (..., 4) that should be phi+.
 
     Raises InputError on weights that are not four probabilities.
     """
-    state = _require_weights("weights", weights)
-    return state[..., 2] + state[..., 3], state[..., 1] + state[..., 3]
+    state = _require_weights(weights)
+    return state[..., 1] + state[..., 3], state[..., 2] + state[..., 3]
 
 
 @dataclass(frozen=True)
@@ -223,13 +214,13 @@ def uplink_loss_db(range_km: ArrayLike, elevation_deg: ArrayLike, *, far_field_l
     return np.asarray(20.0 * np.log10(distance) + far_field_loss_db + zenith_extinction_db / np.sin(np.radians(elevation)))
 
 
-def teleportation_table(source: TeleportationSource, weights: ArrayLike, transmittance: ArrayLike) -> EventTable:
+def event_table(source: TeleportationSource, weights: ArrayLike, transmittance: ArrayLike) -> EventTable:
     """Probability per pump pulse of (input state, projection) with 0 for right and 1 for wrong, shape (steps, 6, 2).
 
     ``transmittance`` (steps,) is from the ground's source to a click aboard, ``weights`` (4,) or (steps, 4) all errors together, those of
     the resource included. The satellite measures in the basis of the input state. Raises InputError on values out of [0, 1].
     """
-    arrived = np.atleast_1d(_require_probability("transmittance", transmittance))
+    arrived = np.atleast_1d(require_each_within("transmittance", transmittance, 0.0, 1.0))
     rate = source.fourfold_rate_hz / source.clock_hz * arrived / len(INPUT_STATES)
     right = np.broadcast_to(input_fidelities(weights), (arrived.size, len(INPUT_STATES)))
     return EventTable(rate[:, None, None] * np.stack([right, 1.0 - right], axis=-1))

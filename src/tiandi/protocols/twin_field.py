@@ -6,7 +6,7 @@ product of both arms). Here are the station's click probabilities, which every t
 Azuma, Lo 2019 (doi:10.1038/s41534-019-0175-6): key from coherent states of phase 0 or pi, phase errors from decoys of random phase.
 
 Transmittances are those of one arm each, the detectors' efficiency included. Both senders use the same intensities and probabilities;
-arms may differ, at the cost of worse interference. Left out: afterpulses, intensity errors, light that is not in one mode.
+arms may differ, at the cost of worse interference. Left out: after-pulses, intensity errors, light that is not in one mode.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import comb, gammaln, xlog1py, xlogy
 
-from tiandi.errors import InputError
-from tiandi.limits import require_each_within, require_within
+from tiandi.limits import require_distribution, require_each_within, require_within
 from tiandi.protocols.events import EventTable
 from tiandi.protocols.information import binary_entropy
+from tiandi.protocols.measurement_device_independent import bessel_i0_minus_1
 
 Array = NDArray[np.float64]
 
@@ -99,10 +99,8 @@ def random_phase_gain(alice_photons: ArrayLike, bob_photons: ArrayLike, station:
     require_each_within("alice_photons", a, 0.0, 4.0)
     require_each_within("bob_photons", b, 0.0, 4.0)
     half, noise = 0.5 * (a + b), station.dark_count_probability
-    quarter_square = 0.25 * station.overlap**2 * a * b
-    order = np.arange(30, 0, -1)
-    bessel_excess = quarter_square * np.polyval(np.exp(-2.0 * gammaln(order + 1.0)), quarter_square)  # I0(x) - 1
-    return np.asarray(2.0 * (1.0 - noise) * np.exp(-half) * (bessel_excess - np.expm1(-half) + noise * np.exp(-half)))
+    interference = bessel_i0_minus_1(station.overlap * np.sqrt(a * b))
+    return np.asarray(2.0 * (1.0 - noise) * np.exp(-half) * (interference - np.expm1(-half) + noise * np.exp(-half)))
 
 
 def fock_yields(alice_transmittance: ArrayLike, bob_transmittance: ArrayLike, station: CentralStation, highest: int) -> Array:
@@ -151,10 +149,8 @@ class TwinFieldSource:
         require_within("decoy_mean_photon_numbers[weak]", weak, 1e-4, 0.95 * strong)
         require_within("key_mean_photon_number", self.key_mean_photon_number, 1e-5, 0.5 * strong)
         require_within("key_probability", self.key_probability, 1e-3, 0.999)
-        for probability in self.decoy_probabilities:
-            require_within("decoy_probabilities", probability, 1e-4, 0.9998)
-        if abs(sum(self.decoy_probabilities) - 1.0) > 1e-9:
-            raise InputError("decoy_probabilities", self.decoy_probabilities, "must add up to 1")
+        require_each_within("decoy_probabilities", self.decoy_probabilities, 1e-4, 0.9998)
+        require_distribution("decoy_probabilities", self.decoy_probabilities)
 
     @property
     def mean_photon_numbers(self) -> Array:
@@ -195,7 +191,7 @@ class TwinFieldRate:
     phase_error: Array
 
 
-def asymptotic_rate(
+def asymptotic_key_rate(
     alice_transmittance: ArrayLike,
     bob_transmittance: ArrayLike,
     station: CentralStation,

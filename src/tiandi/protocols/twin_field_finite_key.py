@@ -25,9 +25,9 @@ from scipy.special import factorial
 
 from tiandi.errors import InputError
 from tiandi.limits import require_within
-from tiandi.protocols.concentration import chernoff_mean, chernoff_observed
+from tiandi.protocols.concentration import EPSILON_LIMITS, Bound, mean_bounds, observed_bounds, require_bound
 from tiandi.protocols.information import binary_entropy
-from tiandi.protocols.sending_or_not_sending import Result, SendingSource, Window
+from tiandi.protocols.sending_or_not_sending import SIGNAL_WINDOWS, Result, SendingSource, Window
 from tiandi.protocols.twin_field import (
     HIGHEST_PHOTON_NUMBER,
     SERIES_TERMS,
@@ -38,9 +38,11 @@ from tiandi.protocols.twin_field import (
 )
 
 Array = NDArray[np.float64]
-Bound = Literal["finite", "asymptotic"]
 Composition = Literal["root", "sum"]
 """How the failure of the bound on phase errors enters epsilon_secrecy: twice its root, which is proven, or itself, as often published."""
+
+DARK_WINDOWS = [Window.NOT_SENT, Window.VACUUM]
+"""Windows without light, as indices into an axis of windows."""
 
 TILTS = 2.0 ** np.arange(2, -31, -1)
 """Parameters of the bounds on events that depend on each other; each bound takes its best one, and all share its failure."""
@@ -48,10 +50,13 @@ TILTS = 2.0 ** np.arange(2, -31, -1)
 
 @dataclass(frozen=True)
 class TwinFieldKey:
-    """Length of the secret key [bit], the bits that it is made of, and the upper bound on their phase error; each of shape (...)."""
+    """Length of the secret key [bit], the bits that it is made of, and the upper bound on their phase error; each of shape (...).
+
+    ``single_photon`` bits come from one photon (with pairing: from one photon each); of `twin_field_proven_key` all bits are taken.
+    """
 
     length_bit: Array
-    secret_part: Array
+    single_photon: Array
     phase_error: Array
 
 
@@ -66,7 +71,7 @@ class FailureShares:
 
 def failure_shares(epsilon_secrecy: float, *, counts: int, phases: int, composition: Composition = "root") -> FailureShares:
     """``epsilon_secrecy`` split: a quarter for ``counts`` inequalities, half for ``phases`` inequalities, a quarter for amplification."""
-    require_within("epsilon_secrecy", epsilon_secrecy, 1e-50, 0.5)
+    require_within("epsilon_secrecy", epsilon_secrecy, *EPSILON_LIMITS)
     if composition not in ("root", "sum"):
         raise InputError("composition", composition, "must be root or sum")
     quarter = 0.25 * epsilon_secrecy
@@ -81,7 +86,7 @@ class SinglePhotonCounts:
     phase_errors: Array
 
 
-def sending_key(
+def sending_proven_key(
     counts: ArrayLike,
     *,
     source: SendingSource,
@@ -90,7 +95,7 @@ def sending_key(
     epsilon_secrecy: float,
     epsilon_correctness: float,
     pairing: bool = True,
-    bound: Bound = "finite",
+    bound: Bound = "chernoff",
     composition: Composition = "root",
 ) -> TwinFieldKey:
     """Secret length of sending or not sending, from counts (..., 5, 5, 3) of ``pulses`` (...), with or without pairing.
@@ -105,13 +110,13 @@ def sending_key(
     single = single_photon_counts(counts, source=source, pulses=pulses, shares=shares, bound=bound)
     if not pairing:
         return _key(single.bits.sum(axis=-1), single.phase_errors, leaked_bit, overhead_bit)
-    bob_bits = counts[..., :2, :2, :].sum(axis=(-3, -1))
+    bob_bits = counts[..., SIGNAL_WINDOWS, SIGNAL_WINDOWS, :].sum(axis=(-3, -1))
     bits, errors = paired_single_photons(single, bob_bits.max(axis=-1), shares=shares, bound=bound)
     return _key(bits, errors, leaked_bit, overhead_bit)
 
 
 def single_photon_counts(
-    counts: Array, *, source: SendingSource, pulses: Array, shares: FailureShares, bound: Bound = "finite"
+    counts: Array, *, source: SendingSource, pulses: Array, shares: FailureShares, bound: Bound = "chernoff"
 ) -> SinglePhotonCounts:
     """Bounds on single photons in signal windows and their phase errors, from counts (..., 5, 5, 3) of ``pulses`` (...).
 
@@ -123,14 +128,14 @@ def single_photon_counts(
     vacuum, one_photon = _yields(windows, source, pulses, shares, bound)
     emitted = (pulses * p[Window.SENT] * p[Window.NOT_SENT] * mu * np.exp(-mu))[..., None]
     # No more than Bob's bits: his ones for Alice's photons, his zeros for his own.
-    code = windows[..., :2, :2].sum(axis=-2)[..., ::-1]
-    weak = source.decoy_mean_photon_numbers[0]
+    code = windows[..., SIGNAL_WINDOWS, SIGNAL_WINDOWS].sum(axis=-2)[..., ::-1]
+    weak = source.decoy_mean_photon_numbers[1]
     compared = pulses * p[Window.WEAK] ** 2 * source.slice_share * np.exp(-2.0 * weak)
-    wrong = _mean(counts[..., Window.WEAK, Window.WEAK, Result.WRONG], shares.phase, bound)[1]
+    wrong = mean_bounds(counts[..., Window.WEAK, Window.WEAK, Result.WRONG], shares.phase, bound)[1]
     errors = np.maximum(wrong - 0.5 * compared * vacuum, 0.0) * emitted[..., 0] / (weak * compared)
     return SinglePhotonCounts(
-        bits=np.minimum(_observed(emitted * one_photon, shares.count, bound)[0], code),
-        phase_errors=_observed(errors, shares.phase, bound)[1],
+        bits=np.minimum(observed_bounds(emitted * one_photon, shares.count, bound)[0], code),
+        phase_errors=observed_bounds(errors, shares.phase, bound)[1],
     )
 
 
@@ -140,17 +145,19 @@ def _yields(windows: Array, source: SendingSource, pulses: Array, shares: Failur
     With gains S of one lit sender, e^mu S = s_0 + mu s_1 + mu^2 / 2 s_2 + ...: the strong decoy takes s_2 out and leaves less of all
     above, as in Jiang et al. 2019 (recalled). A decoy counts beside any window that is told to be dark.
     """
-    p, dark = source.probabilities, slice(Window.NOT_SENT, Window.VACUUM + 1)
-    weak, strong = source.decoy_mean_photon_numbers
-    both_dark = windows[..., dark, dark].sum(axis=(-2, -1)) - windows[..., Window.NOT_SENT, Window.NOT_SENT]
-    emitted = pulses * (p[dark].sum() ** 2 - p[Window.NOT_SENT] ** 2)
-    vacuum_low = _mean(both_dark, shares.phase, bound)[0] / emitted
-    vacuum_high = _mean(both_dark, shares.count, bound)[1] / emitted
+    p, (strong, weak) = source.probabilities, source.decoy_mean_photon_numbers
+    # Counts of each window (...) of Alice, and of Bob, beside a dark one of the other.
+    beside_dark = windows[..., DARK_WINDOWS].sum(axis=-1), windows[..., DARK_WINDOWS, :].sum(axis=-2)
+    dark = p[DARK_WINDOWS].sum()
+    both_dark = beside_dark[0][..., DARK_WINDOWS].sum(axis=-1) - windows[..., Window.NOT_SENT, Window.NOT_SENT]
+    emitted = pulses * (dark**2 - p[Window.NOT_SENT] ** 2)
+    vacuum_low = mean_bounds(both_dark, shares.phase, bound)[0] / emitted
+    vacuum_high = mean_bounds(both_dark, shares.count, bound)[1] / emitted
 
     def gains(window: Window) -> list[Array]:
-        lit = np.stack([windows[..., window, dark].sum(axis=-1), windows[..., dark, window].sum(axis=-1)], axis=-1)
-        sent = (pulses * p[window] * p[dark].sum())[..., None]
-        return [side / sent for side in _mean(lit, shares.count, bound)]
+        lit = np.stack([counts[..., window] for counts in beside_dark], axis=-1)
+        sent = (pulses * p[window] * dark)[..., None]
+        return [side / sent for side in mean_bounds(lit, shares.count, bound)]
 
     (weak_low, _), (_, strong_high) = gains(Window.WEAK), gains(Window.STRONG)
     spread = strong**2 * np.exp(weak) * weak_low - weak**2 * np.exp(strong) * strong_high
@@ -159,7 +166,7 @@ def _yields(windows: Array, source: SendingSource, pulses: Array, shares: Failur
 
 
 def paired_single_photons(
-    single: SinglePhotonCounts, bob_majority: Array, *, shares: FailureShares, bound: Bound = "finite"
+    single: SinglePhotonCounts, bob_majority: Array, *, shares: FailureShares, bound: Bound = "chernoff"
 ) -> tuple[Array, Array]:
     """Pairs of two single-photon bits, at least, and phase errors in them, at most, after actively odd-parity pairing; each (...).
 
@@ -175,13 +182,13 @@ def paired_single_photons(
     states it. Checked by exact algebra for six qubits and by the exact distribution up to 160.
     """
     majority, errors = np.maximum(bob_majority, 1.0), single.phase_errors
-    pairs = _observed(single.bits.prod(axis=-1) / majority, shares.count, bound)[0]
+    pairs = observed_bounds(single.bits.prod(axis=-1) / majority, shares.count, bound)[0]
     believed = errors < single.bits.min(axis=-1)
     singlets = np.where(believed, errors * (single.bits.sum(axis=-1) - errors + 1.0) / (2.0 * majority), 0.0)
-    return pairs, np.where(believed, _observed(singlets, shares.phase, bound)[1], np.inf)
+    return pairs, np.where(believed, observed_bounds(singlets, shares.phase, bound)[1], np.inf)
 
 
-def twin_field_key(
+def twin_field_proven_key(
     counts: ArrayLike,
     *,
     source: TwinFieldSource,
@@ -189,7 +196,7 @@ def twin_field_key(
     leaked_bit: ArrayLike,
     epsilon_secrecy: float,
     epsilon_correctness: float,
-    bound: Bound = "finite",
+    bound: Bound = "chernoff",
 ) -> TwinFieldKey:
     """Secret length of the protocol of Curty, Azuma, Lo, from counts (..., 4, 4, 2) of ``pulses`` (...).
 
@@ -208,7 +215,7 @@ def twin_field_key(
     low, high = (decoys, decoys) if bound == "asymptotic" else dependent_mean(decoys, shares.phase)
     yields, tail = highest_yields(low / sent, high / sent, source)
     errors = pulses * p[Pulse.KEY] ** 2 * phase_error_gain(yields, source.key_mean_photon_number, tail=tail)
-    if bound == "finite":
+    if bound == "chernoff":
         errors = dependent_count(errors, shares.phase)
     return _key(counts[..., Pulse.KEY, Pulse.KEY, :].sum(axis=-1), errors, leaked_bit, overhead_bit)
 
@@ -272,9 +279,8 @@ def _key(bits: Array, errors: Array, leaked_bit: ArrayLike, overhead_bit: float)
 
 def _overhead_bit(shares: FailureShares, epsilon_correctness: float, bound: Bound) -> float:
     """Bits that verification and amplification cost."""
-    require_within("epsilon_correctness", epsilon_correctness, 1e-50, 0.5)
-    if bound not in ("finite", "asymptotic"):
-        raise InputError("bound", bound, "must be finite or asymptotic")
+    require_within("epsilon_correctness", epsilon_correctness, *EPSILON_LIMITS)
+    require_bound(bound)
     return 0.0 if bound == "asymptotic" else float(np.log2(2.0 / epsilon_correctness) - 2.0 * np.log2(2.0 * shares.amplification))
 
 
@@ -286,14 +292,3 @@ def _checked(counts: ArrayLike, pulses: ArrayLike, shape: tuple[int, ...]) -> tu
     if not (np.isfinite(sent) & (sent >= 1.0)).all():
         raise InputError("pulses", pulses, "must be at least 1")
     return seen, np.broadcast_to(sent, seen.shape[: -len(shape)])
-
-
-def _mean(observed: Array, failure: float, bound: Bound) -> tuple[Array, Array]:
-    """Bounds on the mean behind a count; the lower one is 0 at least."""
-    low, high = chernoff_mean(observed, failure) if bound == "finite" else (observed, observed)
-    return np.maximum(low, 0.0), high
-
-
-def _observed(mean: Array, failure: float, bound: Bound) -> tuple[Array, Array]:
-    """Bounds on the count behind a mean."""
-    return chernoff_observed(mean, failure) if bound == "finite" else (mean, mean)

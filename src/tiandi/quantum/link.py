@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ from tiandi.quantum.channel import Channel, ChannelSteps
 from tiandi.random import secret_bytes, twin_generator
 from tiandi.tags import TAG_KEY_BYTE
 from tiandi.units import loss_from_transmittance
+
+if TYPE_CHECKING:
+    from tiandi.protocols.event_file import Run
 
 Eavesdropper = Literal[
     "none",
@@ -219,18 +222,25 @@ class QkdLink:
         self._blocks += 1
         generator = generator or twin_generator(seed, self.name, str(self._blocks))
         records = sample_detections(self.transmitter, self.receiver, self._outcomes(steps, eavesdropper), pulses, generator)
-        return self._distil(*records, steps)
+        return self._distil(*records, steps, int(pulses.sum()))
 
-    def distil_recorded(self, transmitter_record: TransmitterRecord, receiver_record: ReceiverRecord, duration_s: float) -> LinkBlock:
-        """Distil key from what real modules recorded in ``duration_s`` [s], as `tiandi.protocols.event_file` reads it.
+    def distil_recorded(self, transmitter_record: TransmitterRecord, receiver_record: ReceiverRecord, run: Run) -> LinkBlock:
+        """Distil key from what real modules recorded, as `tiandi.protocols.event_file` reads it; ``run`` is that of Alice's file.
 
-        Everything but the light is as in `distil`; Alice's record must have every slot of Bob's. The proof takes the intensities
-        and their probabilities from this link's data sheet, and that the receiver blanked all detectors together after a click and gave a
-        double click a random bit.
+        Everything but the light is as in `distil`; Alice's record must have every slot of Bob's. The proof takes that the receiver blanked
+        all detectors together after a click and gave a double click a random bit. Raises InputError when the light of the run is not
+        the one that this link's data sheet states.
         """
-        return self._distil(transmitter_record, receiver_record, self.channel.steps(duration_s))
+        for name in ("clock_hz", "mean_photon_numbers", "probabilities"):
+            stated, recorded = getattr(self.transmitter, name), getattr(run, name)
+            if not np.array_equal(stated, recorded):
+                raise InputError(name, recorded, f"must be {stated}, as the transmitter's data sheet states")
+        pulses = int(np.sum(run.pulses))
+        return self._distil(transmitter_record, receiver_record, self.channel.steps(pulses / run.clock_hz), pulses)
 
-    def _distil(self, transmitter_record: TransmitterRecord, receiver_record: ReceiverRecord, steps: ChannelSteps) -> LinkBlock:
+    def _distil(
+        self, transmitter_record: TransmitterRecord, receiver_record: ReceiverRecord, steps: ChannelSteps, pulses: int
+    ) -> LinkBlock:
         settings = Settings(
             proof=self._prove,
             epsilon_secrecy=self.security.epsilon_secrecy,
@@ -248,7 +258,7 @@ class QkdLink:
             duration_s=float(steps.duration_s.sum()),
             length_km=self.channel.length_km,
             loss_db=float(loss_from_transmittance(steps.transmittance.max() * self.receiver.optics_efficiency)),
-            pulses=int(self._pulses(steps).sum()),
+            pulses=pulses,
             ledger=bob.ledger,
             alice=alice.outcome,
             bob=bob.outcome,

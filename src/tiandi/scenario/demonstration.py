@@ -21,7 +21,7 @@ from tiandi.quantum.link import Eavesdropper, LinkBlock
 from tiandi.random import twin_generator
 from tiandi.scenario.checks import LINK_JOINT
 from tiandi.scenario.network import RunningNetwork, relay_bit
-from tiandi.scenario.report import EavesdropperReport, Hop, LinkRow, PassRow, PictureReport, Report, TextReport
+from tiandi.scenario.report import MODEL_NOTES, EavesdropperReport, Hop, LinkRow, PassRow, PictureReport, Report, TextReport
 from tiandi.scenario.scenario import PlannedLink, Scenario
 from tiandi.scenario.state import state_folder
 from tiandi.service.messaging import Correspondent, SealedFile, SealedText, keys_for_file, keys_for_text, require_text
@@ -111,6 +111,7 @@ def demonstrate(
             eavesdropper=eavesdropper,
             accounts=accounts,
             elapsed_s=elapsed_s,
+            notes=(*MODEL_NOTES, *scenario.file.run.notes),
         )
         if state is not None:
             _write_results(folder, report, first.pictures)

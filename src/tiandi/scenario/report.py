@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tiandi.distill.ledger import Ledger
 from tiandi.quantum.link import LinkBlock
 
 MODEL_NOTES = (
     "Light and detectors are digital twins; sifting, reconciliation, amplification, tags, key stores, TLS, relay and messages are real.",
-    "Downlinks: a top-hat beam of the published divergence, extinction by air mass and a constant pointing loss, both chosen within the"
-    " published ranges; misalignment is set from the published QBER. How far the model is from the experiment stands in the table above.",
-    "A pass gives more key here than published because Cascade leaks about 1.04 times the Shannon limit; by the same proof the published"
-    " key implies about 1.5 times (1.4 times would give 314 kbit from the published counts, 301 kbit is published).",
-    "Graz: the telescope is smaller than Xinglong's, and the pass set beside it (another night) sifted more than twice as much; below a"
-    " million sifted bits the finite-size terms of the proof take most of the key.",
     "Finite-key proof: Lim et al. 2014. Every parity and hash that Alice tells is counted; nothing is subtracted for the error pattern that"
     " Bob's questions reveal (see arXiv:2307.00576).",
-    "One 40 MHz pair of modules stands for each hop. The trunk line runs 135 links over its 31 hops, so its published rates are higher.",
-    "Hop lengths and relay sites of the trunk line are synthetic; its total length and number of nodes are published.",
 )
+"""What holds for every scenario; a scenario adds notes of its own."""
 
 
 @dataclass(frozen=True)
@@ -143,4 +136,4 @@ class Report:
     eavesdropper: EavesdropperReport | None
     accounts: dict[str, dict[str, dict[str, int]]]
     elapsed_s: dict[str, float]
-    notes: tuple[str, ...] = field(default=MODEL_NOTES)
+    notes: tuple[str, ...]

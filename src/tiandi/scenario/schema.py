@@ -200,7 +200,10 @@ class EavesdropperOptions(Entry, frozen=True, kw_only=True):
 
 
 class RunOptions(Entry, frozen=True, kw_only=True):
-    """What to do. A fibre link sends until it has about ``block_sifted_bit`` sifted bits, at most ``maximum_block_s``."""
+    """What to do. A fibre link sends until it has about ``block_sifted_bit`` sifted bits, at most ``maximum_block_s``.
+
+    ``notes`` say how far to trust this scenario's model.
+    """
 
     block_sifted_bit: int
     maximum_block_s: float
@@ -211,6 +214,7 @@ class RunOptions(Entry, frozen=True, kw_only=True):
     port_base: int = 0
     sky: SkyOptions | None = None
     eavesdropper: EavesdropperOptions | None = None
+    notes: list[str] = []
 
 
 class ScenarioFile(Entry, frozen=True, kw_only=True):
