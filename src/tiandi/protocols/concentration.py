@@ -24,7 +24,7 @@ Bound = Literal["chernoff", "asymptotic"]
 EPSILON_LIMITS = 1e-60, 0.5
 """Between which a key's failure probabilities must lie; square and share of the smallest are still numbers."""
 
-FALSE_POSITIONS = 12
+FALSE_POSITIONS = 8
 
 
 def hoeffding_mean(counts: ArrayLike, total: ArrayLike, failure: float) -> tuple[Array, Array]:
@@ -91,14 +91,19 @@ def exact_rate_bound(errors: ArrayLike, tested: ArrayLike, kept: ArrayLike, fail
 
         low, high = kept * np.minimum(seen / tested, 1.0), kept.copy()
         below, above = np.full(low.shape, -np.sqrt(-np.log(failure))), exponent(high)
-        excluded = above >= 0.0
+        excluded, was_high = above >= 0.0, np.full(low.shape, -1)
         for _ in range(FALSE_POSITIONS):
-            # False position with the Illinois rule: the end that stays counts half, so that both ends close in.
+            # False position with the Illinois rule: an end that stays twice counts half, so that both ends close in.
             middle = np.clip(high - above * (high - low) / (above - below), low, high)
             value = exponent(middle)
             is_high = value >= 0.0
+            again = is_high == was_high
             low, high = np.where(is_high, low, middle), np.where(is_high, middle, high)
-            below, above = np.where(is_high, 0.5 * below, value), np.where(is_high, value, 0.5 * above)
+            below, above = (
+                np.where(is_high, np.where(again, 0.5 * below, below), value),
+                np.where(is_high, value, np.where(again, 0.5 * above, above)),
+            )
+            was_high = is_high.astype(int)
         return np.where((seen <= tested) & (tested > 0.0) & (kept > 0.0) & excluded, high / kept, 1.0)
 
 
