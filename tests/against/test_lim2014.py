@@ -64,3 +64,29 @@ def test_key_from_the_published_counts_of_micius(efficiency: str) -> None:
     )
     expected = published["lim_hoeffding_from_counts"][efficiency]["hoeffding"]
     assert 2 * float(one_basis.length_bit) == pytest.approx(expected, abs=100)  # Theirs uses another epsilon of correctness.
+
+
+@pytest.mark.parametrize("row", VECTORS["lim2014_fibre_fixed_params"], ids=lambda row: f"{row['L']} km, {row['N']:.0e} pulses")
+def test_key_over_fibre_to_one_bit(row: dict[str, Any]) -> None:
+    """Key in X (90 % of the pulses), intensities 0.5, 0.1, 0.0002 at 40, 40, 20 %, epsilons 1e-10 and 1e-15, f = 1.16."""
+    ours = proven_key(
+        key_counts=row["nX"],
+        key_errors=row["mX"],
+        test_counts=row["nZ"],
+        test_errors=row["mZ"],
+        mean_photon_numbers=(0.5, 0.1, 2e-4),
+        probabilities=(0.4, 0.4, 0.2),
+        leaked_bit=row["leak"],
+        epsilon_secrecy=1e-10,
+        epsilon_correctness=1e-15,
+        sampling="printed",
+    )
+    assert float(ours.length_bit) == pytest.approx(row["l"], abs=1.0)
+    assert float(ours.phase_error) == pytest.approx(row["phi"], rel=1e-9)
+    assert float(ours.key_basis.single_photon) == pytest.approx(row["sx1"], rel=1e-9)
+    assert float(ours.test_basis.single_photon) == pytest.approx(row["sz1"], rel=1e-9)
+
+
+def test_every_group_of_outside_figures_is_compared_with() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
+    assert [group for group in VECTORS if not group.startswith("_") and f'"{group}"' not in tests] == []
