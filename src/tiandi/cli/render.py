@@ -75,7 +75,7 @@ def show_experiments(console: Console, experiments: Sequence[Experiment], rows: 
         reasons = list(dict.fromkeys(row.why for row in own))
         table = _table(f"{data.title}: {experiment.name}", ["figure"], ["published", "ours", "difference", "spread"])
         table.add_column("passes within")
-        table.add_column("verdict", min_width=14)
+        table.add_column("verdict", min_width=16)
         for row in own:
             table.add_row(
                 Text(f"{row.what}{f' [{row.unit}]' if row.unit else ''}"),
