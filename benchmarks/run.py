@@ -16,6 +16,7 @@ sys.path.insert(0, str(HERE))
 
 from detections import benchmark_detections  # noqa: E402
 from key_lengths import benchmark_key_lengths  # noqa: E402
+from ldpc import benchmark_ldpc  # noqa: E402
 from main_job import benchmark_main_job  # noqa: E402
 from measure import Figure  # noqa: E402
 from passes import benchmark_passes  # noqa: E402
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "detections": benchmark_detections,
     "key_lengths": benchmark_key_lengths,
     "passes": benchmark_passes,
+    "ldpc": benchmark_ldpc,
     "main_job": benchmark_main_job,
 }
 USAGE = f"usage: python benchmarks/run.py [--json] [{'] ['.join(BENCHMARKS)}]"

@@ -10,6 +10,11 @@ import numpy as np
 from scipy import fft
 
 from tiandi.bits import BitArray
+from tiandi.distill.binary_polynomial import middle_product
+from tiandi.distill.vectors import lanes_available
+
+ROUNDED_SEED_BIT = 1 << 17
+"""Up to this length of seed floating point takes a few milliseconds, so that it is not worth the seconds of a first compilation."""
 
 ROUNDING_LIMIT = 0.1
 """The convolution's results are whole numbers; one further than this from a whole number means that double precision was exceeded."""
@@ -23,20 +28,30 @@ def toeplitz_seed_bit(input_bit: int, output_bit: int) -> int:
 def toeplitz_hash(bits: BitArray, seed: BitArray, output_bit: int) -> BitArray:
     """Product over GF(2) of a Toeplitz matrix and ``bits`` (n,); row i, column j of the matrix is seed[i - j + n - 1].
 
-    ``seed`` has n + output_bit - 1 bits. The product is a convolution: the counts, at most n, are computed in double precision by
-    fast Fourier transform (error about 1e-9 at n = 1e7) and are exact after rounding; a result that is not nearly whole raises
-    ArithmeticError rather than becoming key.
+    ``seed`` has n + output_bit - 1 bits; ValueError if not. The product is the middle of the product of two polynomials, exact at any
+    length. The first long one compiles for some seconds, once for an installation.
     """
     length = bits.size
     if output_bit == 0:
         return np.zeros(0, np.uint8)
     if seed.size != toeplitz_seed_bit(length, output_bit):
         raise ValueError(f"the seed must have {toeplitz_seed_bit(length, output_bit)} bits, not {seed.size}")
-    size = fft.next_fast_len(seed.size, real=True)
-    spectrum = fft.rfft(bits.astype(np.float64), size)
-    spectrum *= fft.rfft(seed.astype(np.float64), size)
-    # Outputs n-1 .. n+output-2 of the circular convolution are untouched by its wrapping at any size of seed.size or more.
-    counts = fft.irfft(spectrum, size, overwrite_x=True)[length - 1 : length - 1 + output_bit]
+    if seed.size <= ROUNDED_SEED_BIT:
+        return rounded_middle_product(bits, seed)
+    return middle_product(bits, seed, lanes_available()[0])
+
+
+def rounded_middle_product(short: BitArray, long: BitArray) -> BitArray:
+    """The same as `middle_product` by fast Fourier transform in double precision.
+
+    The counts, at most n, are exact after rounding (error about 1e-9 at n = 1e7); a result that is not nearly whole raises
+    ArithmeticError rather than becoming key.
+    """
+    size = fft.next_fast_len(long.size, real=True)
+    spectrum = fft.rfft(short.astype(np.float64), size)
+    spectrum *= fft.rfft(long.astype(np.float64), size)
+    # Coefficients n-1 .. n+l-2 of the circular convolution are untouched by its wrapping at any size of long.size or more.
+    counts = fft.irfft(spectrum, size, overwrite_x=True)[short.size - 1 : long.size]
     whole = np.rint(counts)
     if np.abs(counts - whole).max() > ROUNDING_LIMIT:
         raise ArithmeticError("privacy amplification lost precision; use smaller blocks")
