@@ -4,7 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import toeplitz
 
-from tiandi.distill.amplification import toeplitz_hash, toeplitz_seed_bit
+from tiandi.distill.amplification import rounded_middle_product, toeplitz_hash, toeplitz_seed_bit
+from tiandi.distill.binary_polynomial import middle_product
+from tiandi.distill.vectors import Lanes, lanes_available, lanes_with
 
 
 def by_matrix(bits: np.ndarray, seed: np.ndarray, output_bit: int) -> np.ndarray:
@@ -47,3 +49,37 @@ def test_hash_of_nothing_wanted_is_empty() -> None:
 def test_a_seed_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(ValueError, match="must have 14 bits"):
         toeplitz_hash(np.ones(10, np.uint8), np.ones(13, np.uint8), 5)
+
+
+WORST = [(100_000, 40_000), (131_073, 65_537), (200_001, 77), (500_000, 1), (262_144, 262_144), (300_000, 299_999), (1_000_003, 400_009)]
+
+
+@pytest.mark.parametrize(("length", "output_bit"), WORST)
+@pytest.mark.parametrize("kind", ["random", "ones", "single"])
+def test_long_hashes_equal_those_by_rounding(length: int, output_bit: int, kind: str) -> None:
+    """Carry-less arithmetic against floating point: two ways that share nothing."""
+    generator = np.random.default_rng(length)
+    bits, seed = generator.integers(0, 2, length, dtype=np.uint8), generator.integers(0, 2, length + output_bit - 1, dtype=np.uint8)
+    if kind == "ones":
+        bits[:], seed[:] = 1, 1
+    if kind == "single":
+        bits[:] = 0
+        bits[generator.integers(length)] = 1
+    assert (toeplitz_hash(bits, seed, output_bit) == rounded_middle_product(bits, seed)).all()
+
+
+def test_rows_of_a_long_hash_equal_the_matrix() -> None:
+    generator = np.random.default_rng(5)
+    length, output_bit = 3_000_000, 1_000_000
+    bits, seed = generator.integers(0, 2, length, dtype=np.uint8), generator.integers(0, 2, length + output_bit - 1, dtype=np.uint8)
+    hashed = toeplitz_hash(bits, seed, output_bit)
+    for row in (0, 1, 63, 64, 65_535, 524_287, output_bit - 1, *generator.integers(0, output_bit, 20).tolist()):
+        assert hashed[row] == np.count_nonzero(bits & seed[row : row + length][::-1]) % 2
+
+
+@pytest.mark.parametrize("lanes", {*lanes_available(), *lanes_with({})})
+def test_every_processor_gets_the_same_hash(lanes: Lanes) -> None:
+    """Wide vectors, one word at a time, and without carry-less multiplication."""
+    generator = np.random.default_rng(6)
+    bits, seed = generator.integers(0, 2, 150_001, dtype=np.uint8), generator.integers(0, 2, 230_000, dtype=np.uint8)
+    assert (middle_product(bits, seed, lanes) == rounded_middle_product(bits, seed)).all()
