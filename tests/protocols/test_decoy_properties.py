@@ -72,14 +72,17 @@ def test_no_key_above_what_any_protocol_without_a_repeater_could_make(link: tupl
 
 
 @given(links(), st.floats(1e-4, 0.5))
-def test_a_block_makes_less_than_endless_pulses_and_comes_near_them(link: tuple[Transmitter, Receiver], transmittance: float) -> None:
+def test_a_block_makes_less_than_infinitely_many_pulses_and_comes_near_them(
+    link: tuple[Transmitter, Receiver], transmittance: float
+) -> None:
     transmitter, _ = link
-    endless = key(transmitter, counts(*link, transmittance), "asymptotic") / PULSES
-    rates = [key(transmitter, counts(*link, transmittance, pulses)) / pulses for pulses in (1e7, 1e9, 1e11, 1e15)]
+    asymptotic = key(transmitter, counts(*link, transmittance), "asymptotic") / PULSES
+    rates = [key(transmitter, counts(*link, transmittance, pulses)) / pulses for pulses in (1e7, 1e9, 1e11, 1e17)]
     assert rates == sorted(rates)
-    assert rates[-1] <= endless * (1 + 1e-9)
-    if endless > 1e-3 * transmittance:
-        assert rates[-1] > 0.9 * endless
+    assert rates[-1] <= asymptotic * (1 + 1e-9)
+    # Near the end of the reach a small correction is a large share of the key.
+    if asymptotic > 1e-2 * transmittance:
+        assert rates[-1] > 0.9 * asymptotic
 
 
 @given(links(), st.floats(1e-4, 0.3), st.floats(1.05, 3.0))
