@@ -14,6 +14,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+from amplification import benchmark_amplification  # noqa: E402
+from cascade import benchmark_cascade  # noqa: E402
 from detections import benchmark_detections  # noqa: E402
 from key_lengths import benchmark_key_lengths  # noqa: E402
 from ldpc import benchmark_ldpc  # noqa: E402
@@ -25,7 +27,9 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "detections": benchmark_detections,
     "key_lengths": benchmark_key_lengths,
     "passes": benchmark_passes,
+    "cascade": benchmark_cascade,
     "ldpc": benchmark_ldpc,
+    "amplification": benchmark_amplification,
     "main_job": benchmark_main_job,
 }
 USAGE = f"usage: python benchmarks/run.py [--json] [{'] ['.join(BENCHMARKS)}]"

@@ -1,10 +1,13 @@
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import toeplitz
 
-from tiandi.distill.amplification import rounded_middle_product, toeplitz_hash, toeplitz_seed_bit
+from tiandi.distill import amplification
+from tiandi.distill.amplification import ROUNDED_SEED_BIT, rounded_middle_product, toeplitz_hash, toeplitz_seed_bit
 from tiandi.distill.binary_polynomial import middle_product
 from tiandi.distill.vectors import Lanes, lanes_available, lanes_with
 
@@ -13,6 +16,12 @@ def by_matrix(bits: np.ndarray, seed: np.ndarray, output_bit: int) -> np.ndarray
     length = bits.size
     matrix = toeplitz(seed[length - 1 : length - 1 + output_bit], seed[length - 1 :: -1][:length])
     return (matrix.astype(np.int64) @ bits.astype(np.int64)) & 1
+
+
+def some_input(input_bit: int, output_bit: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    diagonals = generator.integers(0, 2, toeplitz_seed_bit(input_bit, output_bit), dtype=np.uint8)
+    return generator.integers(0, 2, input_bit, dtype=np.uint8), diagonals
 
 
 @settings(deadline=None)
@@ -83,3 +92,50 @@ def test_every_processor_gets_the_same_hash(lanes: Lanes) -> None:
     generator = np.random.default_rng(6)
     bits, seed = generator.integers(0, 2, 150_001, dtype=np.uint8), generator.integers(0, 2, 230_000, dtype=np.uint8)
     assert (middle_product(bits, seed, lanes) == rounded_middle_product(bits, seed)).all()
+
+
+def test_rows_of_a_very_long_hash_equal_inner_products() -> None:
+    length, output_bit = 20_000_000, 10_000_000
+    bits, seed = some_input(length, output_bit, 2)
+    hashed = toeplitz_hash(bits, seed, output_bit)
+    for row in (0, 1, 77_777, output_bit // 2, output_bit - 1):
+        assert hashed[row] == np.count_nonzero(bits & seed[row : row + length][::-1]) % 2
+
+
+@pytest.mark.parametrize("seed_bit", [ROUNDED_SEED_BIT - 1, ROUNDED_SEED_BIT, ROUNDED_SEED_BIT + 1])
+def test_both_sides_of_the_change_of_methods_agree(seed_bit: int) -> None:
+    input_bit = 2 * seed_bit // 3
+    output_bit = seed_bit - input_bit + 1
+    bits, seed = some_input(input_bit, output_bit, 3)
+    hashed = toeplitz_hash(bits, seed, output_bit)
+    assert (hashed == rounded_middle_product(bits, seed)).all()
+    assert (hashed == middle_product(bits, seed, lanes_available()[0])).all()
+
+
+def test_a_processor_without_carryless_products_makes_the_same_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    bits, seed = some_input(400_000, 200_000, 4)
+    here = toeplitz_hash(bits, seed, 200_000)
+    monkeypatch.setattr(amplification, "lanes_available", lambda: lanes_with({}))
+    assert (toeplitz_hash(bits, seed, 200_000) == here).all()
+
+
+@pytest.mark.parametrize(("input_bit", "output_bit"), [(50_000, 20_000), (500_000, 300_000)])
+def test_hash_is_linear_in_the_key_and_in_the_seed(input_bit: int, output_bit: int) -> None:
+    (bits, seed), (other_bits, other_seed) = some_input(input_bit, output_bit, 5), some_input(input_bit, output_bit, 6)
+
+    def hashed(key: np.ndarray, diagonals: np.ndarray) -> np.ndarray:
+        return toeplitz_hash(key, diagonals, output_bit)
+
+    assert (hashed(bits ^ other_bits, seed) == hashed(bits, seed) ^ hashed(other_bits, seed)).all()
+    assert (hashed(bits, seed ^ other_seed) == hashed(bits, seed) ^ hashed(bits, other_seed)).all()
+
+
+@pytest.mark.parametrize(("input_bit", "output_bit"), [(4, 3), (5, 2), (3, 4)])
+def test_hash_is_two_universal(input_bit: int, output_bit: int) -> None:
+    """Over all seeds a difference of keys that is not zero is hashed to each value equally often: to zero in 2^-l of all cases."""
+    seeds = np.array(list(product((0, 1), repeat=toeplitz_seed_bit(input_bit, output_bit))), np.uint8)
+    weights = 1 << np.arange(output_bit)
+    for difference in np.array(list(product((0, 1), repeat=input_bit)), np.uint8)[1:]:
+        for hashed in (toeplitz_hash, lambda bits, seed, _: middle_product(bits, seed, lanes_available()[0])):
+            values = [int(hashed(difference, seed, output_bit) @ weights) for seed in seeds]
+            assert np.bincount(values, minlength=1 << output_bit).tolist() == [len(seeds) >> output_bit] * (1 << output_bit)

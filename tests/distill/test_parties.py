@@ -17,6 +17,7 @@ from tiandi.distill import messages
 from tiandi.distill.alice import Alice
 from tiandi.distill.authentication import AuthenticationPool, PoolPosition
 from tiandi.distill.bob import Bob
+from tiandi.distill.cascade_plan import Question
 from tiandi.distill.exchange import run_in_process
 from tiandi.distill.ledger import BasisCounts
 from tiandi.distill.party import Party, ProvenLength, Settings, State
@@ -368,7 +369,7 @@ def test_wrong_bits_all_through_end_in_one_error() -> None:
         messages.Confirmation(bytes(16)),
         messages.Parities(b""),
         messages.Amplification(uuid4(), (b"", b"")),
-        messages.TopQuery(0),
+        messages.Query((Question(0, b"", b"", b""),)),
         messages.Abort("enough"),
     ],
     ids=lambda message: type(message).__name__,

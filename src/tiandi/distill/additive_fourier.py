@@ -172,28 +172,32 @@ def _add_run(words, target, source, count):  # type: ignore[no-untyped-def]
 @inlined
 def _convert(buffer, stage, lanes):  # type: ignore[no-untyped-def]
     _expand(buffer, stage.column_expansions, stage.transposed)
+    sixteen = 16 * stage.width
     if stage.levels == 8:
-        for word in range(0, 128, len(lanes)):
+        for word in range(0, sixteen, len(lanes)):
             if stage.transposed:
-                _convert_sixteen_transposed(buffer, word, 128, lanes)
+                _convert_sixteen_transposed(buffer, word, sixteen, lanes)
             else:
-                _convert_sixteen(buffer, word, 128, lanes)
-        for rows in range(0, 2048, 128):
-            for word in range(rows, rows + 8, len(lanes)):
+                _convert_sixteen(buffer, word, sixteen, lanes)
+    if stage.levels >= 4:
+        for rows in range(0, buffer.size, sixteen):
+            for word in range(rows, rows + stage.width, len(lanes)):
                 if stage.transposed:
-                    _convert_sixteen_transposed(buffer, word, 8, lanes)
+                    _convert_sixteen_transposed(buffer, word, stage.width, lanes)
                 else:
-                    _convert_sixteen(buffer, word, 8, lanes)
+                    _convert_sixteen(buffer, word, stage.width, lanes)
 
 
 @inlined
 def _revert_transposed(buffer, stage, lanes):  # type: ignore[no-untyped-def]
+    sixteen = 16 * stage.width
+    if stage.levels >= 4:
+        for rows in range(0, buffer.size, sixteen):
+            for word in range(rows, rows + stage.width, len(lanes)):
+                _revert_sixteen_transposed(buffer, word, stage.width, lanes)
     if stage.levels == 8:
-        for rows in range(0, 2048, 128):
-            for word in range(rows, rows + 8, len(lanes)):
-                _revert_sixteen_transposed(buffer, word, 8, lanes)
-        for word in range(0, 128, len(lanes)):
-            _revert_sixteen_transposed(buffer, word, 128, lanes)
+        for word in range(0, sixteen, len(lanes)):
+            _revert_sixteen_transposed(buffer, word, sixteen, lanes)
     _collect_transposed(buffer, stage.column_expansions)
 
 

@@ -9,14 +9,13 @@ import numpy as np
 from tiandi.bits import BitArray, pack
 from tiandi.distill import messages
 from tiandi.distill.authentication import AuthenticationPool, PoolPosition
-from tiandi.distill.cascade import CascadeAnswerer, CascadePlan
+from tiandi.distill.cascade import CascadeAnswerer
+from tiandi.distill.cascade_plan import CascadePlan, Question
 from tiandi.distill.party import HASH_BIT, VERIFICATION_ATTEMPTS, Party, Settings, State
 from tiandi.distill.records import BASIS_NAMES, TransmitterRecord
 from tiandi.errors import ProtocolViolation, TooFewDetections
 from tiandi.random import secret_bits, secret_bytes
 from tiandi.tags import TAG_KEY_BYTE, one_time_tag, verify_one_time_tag
-
-NODE_BYTE = 8
 
 
 class Alice(Party):
@@ -78,29 +77,28 @@ class Alice(Party):
         if self._reconciliations[message.basis] > VERIFICATION_ATTEMPTS:
             raise ProtocolViolation("reconciliation is begun too often")
         key = self._keys[message.basis]
-        plan = CascadePlan.checked(key_bit=key.size, frames=message.frames, levels=message.levels, seed=message.seed)
+        plan = CascadePlan.checked(
+            key_bit=key.size, frames=message.frames, levels=message.levels, subsets=message.subsets, seed=message.seed
+        )
+        self._forget_answerer()
         self._answerer, self._answering_basis = CascadeAnswerer(plan, key), message.basis
-        return self._tell(self._answerer.top(0))
+        return self._tell(message.questions)
 
-    def _on_top_query(self, message: messages.TopQuery) -> messages.Message:
-        return self._tell(self._current_answerer().top(message.pass_number))
+    def _on_query(self, message: messages.Query) -> messages.Message:
+        return self._tell(message.questions)
 
-    def _on_node_query(self, message: messages.NodeQuery) -> messages.Message:
-        if len(message.nodes) > self._keys[self._answering_basis].size * NODE_BYTE:
-            raise ProtocolViolation("more parities are asked for than the key has bits")
-        return self._tell(self._current_answerer().answer(_integers(message.nodes, "<i8")))
-
-    def _tell(self, parities: BitArray) -> messages.Message:
-        name = BASIS_NAMES[self._answering_basis]
-        self.ledger.parities_leaked_bit[name] += parities.size
-        if self.ledger.parities_leaked_bit[name] > self._keys[self._answering_basis].size:
-            raise ProtocolViolation("more parities are asked for than the key has bits")
-        return messages.Parities(pack(parities))
-
-    def _current_answerer(self) -> CascadeAnswerer:
+    def _tell(self, questions: tuple[Question, ...]) -> messages.Message:
         if self._answerer is None:
             raise ProtocolViolation("a parity is asked for before reconciliation has begun")
-        return self._answerer
+        told = self._answerer.told
+        answer = self._answerer.answer(questions)
+        self._count_parities(self._answering_basis, self._answerer.told - told)
+        return messages.Parities(answer)
+
+    def _forget_answerer(self) -> None:
+        if self._answerer is not None:
+            self._answerer.wipe()
+        self._answerer = None
 
     def _on_verification_request(self, message: messages.VerificationRequest) -> messages.Message:
         if message.basis not in range(len(BASIS_NAMES)):
@@ -139,16 +137,14 @@ class Alice(Party):
 
     def _destroy(self) -> None:
         super()._destroy()
-        if self._answerer is not None:
-            self._answerer.wipe()
-        self._answerer = self._record = None
+        self._forget_answerer()
+        self._record = None
 
     TRANSITIONS = {
         (State.IDLE, messages.Announcement): _on_announcement,
         (State.ESTIMATING, messages.Estimate): _on_estimate,
         (State.RECONCILING, messages.Reconciliation): _on_reconciliation,
-        (State.RECONCILING, messages.TopQuery): _on_top_query,
-        (State.RECONCILING, messages.NodeQuery): _on_node_query,
+        (State.RECONCILING, messages.Query): _on_query,
         (State.RECONCILING, messages.VerificationRequest): _on_verification_request,
         (State.RECONCILING, messages.Errors): _on_errors,
         (State.CONFIRMING, messages.Confirmation): _on_confirmation,

@@ -30,6 +30,7 @@ def middle_product(short: BitArray, long: BitArray, lanes: Lanes) -> BitArray:
 
     ``lanes`` says with which instructions, see `vectors`; the result is the same. The first call with each compiles for some seconds.
     """
+    short, long = (np.ascontiguousarray(bits, np.uint8) for bits in (short, long))
     wanted_bit = long.size - short.size + 1
     piece_bit, levels = _division(short.size, wanted_bit)
     # One allocation for all, as large ones are handed out much faster; with a single piece its products are the total.
@@ -51,9 +52,9 @@ def middle_product(short: BitArray, long: BitArray, lanes: Lanes) -> BitArray:
 
 
 def _division(short_bit: int, wanted_bit: int) -> tuple[int, int]:
-    """How many bits of ``short`` to take at a time, and the binary logarithm of the elements of a transform, for the least work.
+    """How many bits of ``short`` to take at a time, and the levels of a transform, for the least work.
 
-    Transforms have powers of two of elements; c pieces of ``short`` take 2 c + 1 transforms, which may be half as long as with fewer.
+    A transform has 2^levels elements. To take ``short`` in c pieces takes 2 c + 1 transforms, but these may be half as long.
     """
     choices = []
     for pieces in range(1, MOST_PIECES + 1):
@@ -73,25 +74,35 @@ def _leave(words: Words, count: int) -> BitArray:
 
 @kernel
 def _enter(words, bits):  # type: ignore[no-untyped-def]
-    """Word q gets bits 32 q ... 32 q + 31 of ``bits``, zero beyond their end."""
-    for q in range(words.size):
-        words[q] = _bits_at(bits, 32 * q) & np.uint64(0xFFFFFFFF)
+    """Word q gets bits 32 q ... 32 q + 31 of ``bits``, and zeros beyond their end."""
+    pairs = -(-bits.size // 64)
+    for pair in range(pairs):
+        both = pack_64(bits, 64 * pair) if 64 * (pair + 1) <= bits.size else _edge_bits(bits, 64 * pair)
+        words[2 * pair] = both & np.uint64(0xFFFFFFFF)
+        words[2 * pair + 1] = both >> np.uint64(32)
+    words[2 * pairs :] = 0
 
 
 @kernel
 def _enter_windows(words, bits):  # type: ignore[no-untyped-def]
     """Put ``bits`` at the end of 32 (N + 1) bits; word q becomes the element that pairs with x^k to bit 32 q + 63 - k of these."""
-    missing_bit = 32 * (words.size + 1) - bits.size
+    pairs = min(words.size // 2, bits.size // 64 + 1)
+    start = bits.size - 64
+    above = _edge_bits(bits, start)
+    for pair in range(pairs):
+        start -= 64
+        below = pack_64(bits, start) if start >= 0 else _edge_bits(bits, start)
+        words[words.size - 1 - 2 * pair] = above
+        words[words.size - 2 - 2 * pair] = below >> np.uint64(32) | above << np.uint64(32)
+        above = below
+    words[: words.size - 2 * pairs] = 0
     for q in range(words.size):
-        window = _bits_at(bits, 32 * q - missing_bit)
-        words[q] = window ^ window >> np.uint64(60) ^ window >> np.uint64(61) ^ window >> np.uint64(63)
+        words[q] ^= words[q] >> np.uint64(60) ^ words[q] >> np.uint64(61) ^ words[q] >> np.uint64(63)
 
 
 @inlined
-def _bits_at(bits, start):  # type: ignore[no-untyped-def]
-    """64 bits from ``start`` on, first bit lowest, zero where there are none."""
-    if start >= 0 and start + 64 <= bits.size:
-        return pack_64(bits, start)
+def _edge_bits(bits, start):  # type: ignore[no-untyped-def]
+    """64 bits from ``start`` on, with zeros where there are none."""
     word = np.uint64(0)
     for place in range(max(0, -start), min(64, bits.size - start)):
         word |= np.uint64(bits[start + place] != 0) << np.uint64(place)

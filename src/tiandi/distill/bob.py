@@ -7,7 +7,8 @@ import numpy as np
 from tiandi.bits import BitArray, pack
 from tiandi.distill import messages
 from tiandi.distill.authentication import AuthenticationPool
-from tiandi.distill.cascade import FRAME_BIT, SEED_BYTE, CascadeCorrector, CascadePlan, block_levels, repair_levels, unpack_parities
+from tiandi.distill.cascade import CascadeCorrector
+from tiandi.distill.cascade_plan import FRAME_BIT, REPAIR_SUBSETS, SEED_BYTE, CascadePlan, block_levels, last_subsets, repair_levels
 from tiandi.distill.party import HASH_BIT, VERIFICATION_ATTEMPTS, Party, Settings, State
 from tiandi.distill.records import BASIS_NAMES, ReceiverRecord
 from tiandi.errors import (
@@ -87,26 +88,27 @@ class Bob(Party):
         frame_bit = -(-key.size // frames)
         qber = self.ledger.sample_qber[BASIS_NAMES[self._basis]]
         levels = repair_levels(frame_bit) if self._attempts else block_levels(qber, frame_bit)
-        plan = CascadePlan.checked(key_bit=key.size, frames=frames, levels=levels, seed=secret_bytes(SEED_BYTE))
+        subsets = REPAIR_SUBSETS if self._attempts else last_subsets(frames)
+        plan = CascadePlan.checked(key_bit=key.size, frames=frames, levels=levels, subsets=subsets, seed=secret_bytes(SEED_BYTE))
+        self._forget_corrector()
         self._corrector = CascadeCorrector(plan, key)
-        return messages.Reconciliation(self._basis, frames, levels, plan.seed)
+        return messages.Reconciliation(self._basis, frames, levels, subsets, plan.seed, self._corrector.questions)
 
     def _on_parities(self, message: messages.Parities) -> messages.Message:
         corrector = self._corrector
         assert corrector is not None
-        if corrector.query is not None:
-            count, absorb = corrector.query.size, corrector.absorb
-        else:
-            count, absorb = corrector.plan.top_parities(corrector.next_pass or 0), corrector.absorb_top
-        self.ledger.parities_leaked_bit[BASIS_NAMES[self._basis]] += count
-        absorb(unpack_parities(message.bits, count))
-        if corrector.query is not None:
-            return messages.NodeQuery(corrector.query.astype("<i8").tobytes())
-        if corrector.next_pass is not None:
-            return messages.TopQuery(corrector.next_pass)
+        self._count_parities(self._basis, corrector.expected)
+        corrector.absorb(message.bits)
+        if corrector.questions:
+            return messages.Query(corrector.questions)
         self._keys[self._basis] = corrector.corrected
         self.state = State.VERIFYING
         return messages.VerificationRequest(self._basis)
+
+    def _forget_corrector(self) -> None:
+        if self._corrector is not None:
+            self._corrector.wipe()
+        self._corrector = None
 
     def _on_verification(self, message: messages.Verification) -> messages.Message:
         self.ledger.verification_leaked_bit[BASIS_NAMES[self._basis]] += HASH_BIT
@@ -153,9 +155,8 @@ class Bob(Party):
         for key in self._received_keys:
             key.fill(0)
         self._received_keys.clear()
-        if self._corrector is not None:
-            self._corrector.wipe()
-        self._corrector = self._record = None
+        self._forget_corrector()
+        self._record = None
         self._alice_tag_key = b""
 
     TRANSITIONS = {

@@ -1,106 +1,36 @@
-"""Cascade: Bob finds his errors by asking Alice for parities of ever smaller blocks.
+"""Cascade: Bob finds his errors by asking Alice for parities of ever smaller parts of the key.
 
 Brassard and Salvail 1994, doi:10.1007/3-540-48285-7_35.
 
-The key of a basis is cut into frames of equal length. Each pass shuffles every frame by one permutation and cuts it into blocks of a
-power of two; a part of a block is a node of a binary tree over the shuffled frame. Bob keeps, for every node whose parity he knows,
-whether his own parity differs. A node that differs and has no known children holds an odd number of errors: it is searched by
-bisection. Every error found changes the parities of one block in every other pass, where the partner that masked it shows up.
-All searches of a round go in one message.
+The key of a basis is cut into frames of equal length, the frames into batches. Each pass shuffles every frame by one permutation and cuts
+it into blocks of a power of two. Bob knows of every block, and of every part of it that he has heard of, whether his parity differs from
+Alice's; the smallest parts he knows of lie side by side. One that differs holds an odd number of errors: it is searched by bisection. Every
+error found changes one such part in every other pass, where the partner that masked it shows up. At the end, parities of random subsets of
+a whole batch show what all blocks have hidden.
+
+Alice mirrors the searches: Bob names a part once and then tells, with one bit a round, into which half each search has turned. All searches
+of all frames of a batch go in one message, and so do those of several batches. Each frame goes through the passes at its own pace; only the
+random subsets wait for all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from tiandi.bits import BitArray, unpack
+from tiandi.bits import BitArray, pack, unpack
+from tiandi.distill import cascade_kernels as kernels
+from tiandi.distill.cascade_plan import FRAME_BITS, FRAME_MASK, WORD_BIT, CascadePlan, Question
 from tiandi.errors import ProtocolViolation
+from tiandi.units import byte_from_bit
 
-FRAME_BIT = 65536
-MAXIMUM_PASSES = 32
-MAXIMUM_FRAMES = 4096
-SEED_BYTE = 16
+BATCHES_IN_FLIGHT = 4
+LEAST_SEARCHES = 8
+"""A frame searches at least so many parts at a time: with fewer it leaks a little less, and waits longer."""
 
-UNKNOWN, SAME, DIFFERENT, SEARCHED = 0, 2, 3, 7
-"""States of a node. The lowest bit says that the parities differ; SEARCHED is a node that differs and is being bisected."""
-
-
-@dataclass(frozen=True)
-class CascadePlan:
-    """What both ends must agree on. ``levels`` are the binary logarithms of the block sizes, pass by pass."""
-
-    frames: int
-    frame_bit: int
-    levels: tuple[int, ...]
-    seed: bytes
-
-    @classmethod
-    def checked(cls, *, key_bit: int, frames: int, levels: tuple[int, ...], seed: bytes) -> CascadePlan:
-        """The plan for a key of ``key_bit`` bits. Raises ProtocolViolation when a peer proposes one that makes no sense."""
-        if not 1 <= frames <= min(MAXIMUM_FRAMES, key_bit) or not 1 <= len(levels) <= MAXIMUM_PASSES or len(seed) != SEED_BYTE:
-            raise ProtocolViolation("a Cascade plan is out of range")
-        plan = cls(frames, -(-key_bit // frames), levels, seed)
-        if plan.frame_bit > FRAME_BIT or any(not 0 <= level <= plan.root_level for level in levels):
-            raise ProtocolViolation("a Cascade plan has frames or blocks out of range")
-        return plan
-
-    @property
-    def root_level(self) -> int:
-        """Level of the tree's root: 2^level is the first power of two that holds a frame."""
-        return max(1, (self.frame_bit - 1).bit_length())
-
-    @property
-    def tree_nodes(self) -> int:
-        """Nodes of one tree; node numbers are heap indices, the root is 1."""
-        return 2 << self.root_level
-
-    def blocks(self, pass_number: int) -> int:
-        """Blocks of a frame in one pass."""
-        return -(-self.frame_bit // (1 << self.levels[pass_number]))
-
-    def top_parities(self, pass_number: int) -> int:
-        """Parities of one pass that Alice tells; after the first pass that of a frame's last block follows from the others."""
-        return self.frames * (self.blocks(pass_number) - (1 if pass_number else 0))
-
-    def shuffle(self, pass_number: int) -> NDArray[np.int64]:
-        """The permutation of a pass, shape (frame_bit,): position in the pass -> position in the frame. The first is the identity."""
-        order = np.arange(self.frame_bit)
-        if pass_number:
-            key = np.frombuffer(self.seed, "<u8").astype(np.uint64)
-            words = np.random.Philox(key=key, counter=pass_number << 128).random_raw(self.frame_bit)
-            _fisher_yates(order, words)
-        return order
-
-    def frames_of(self, bits: BitArray) -> BitArray:
-        """``bits`` cut into frames, shape (frames, frame_bit), filled up with zeros."""
-        padded = np.zeros(self.frames * self.frame_bit, np.uint8)
-        padded[: bits.size] = bits
-        return padded.reshape(self.frames, self.frame_bit)
-
-
-def block_levels(qber: float, frame_bit: int) -> tuple[int, ...]:
-    """Block sizes that leak least at an error rate: found by trial on frames of 65,536 bits, QBER 0.5 to 11 %.
-
-    The first pass has one or two errors a block; the last passes of about half a frame each find what is left with probability
-    1/2 or nearly so.
-    """
-    half = _half_level(frame_bit)
-    first = int(np.floor(np.log2(1.8 / max(qber, 1e-3))))
-    return tuple(min(max(level, 2), half) for level in (first, first + 2, first + 5)) + (half,) * 12
-
-
-def repair_levels(frame_bit: int) -> tuple[int, ...]:
-    """Block sizes for a key that failed its verification: each pass of halves has an even chance to show what is left."""
-    return (_half_level(frame_bit),) * 24
-
-
-def _half_level(frame_bit: int) -> int:
-    """Level of blocks of a third to two thirds of a frame: a cut near the end of the frame would part hardly any two errors."""
-    return int(np.floor(np.log2(max(1.0, frame_bit * 2 / 3))))
+NO_NUMBERS = np.empty(0, np.int64)
 
 
 class CascadeAnswerer:
@@ -108,296 +38,254 @@ class CascadeAnswerer:
 
     def __init__(self, plan: CascadePlan, bits: BitArray) -> None:
         self.plan = plan
-        self._sums = np.zeros((len(plan.levels), plan.frames, plan.frame_bit + 1), np.uint8)
-        frames = plan.frames_of(bits)
-        for pass_number in range(len(plan.levels)):
-            _running_parity(frames, plan.shuffle(pass_number), self._sums[pass_number])
+        self.told = 0
+        self._words = plan.words_of(bits)
+        self._batches: dict[int, _AnsweringBatch] = {}
 
     def wipe(self) -> None:
         """Overwrite what tells Alice's bits."""
-        self._sums.fill(0)
+        self._words.fill(0)
+        for batch in self._batches.values():
+            batch.rows.fill(0)
+            batch.sums.fill(0)
 
-    def top(self, pass_number: int) -> BitArray:
-        """Parities of the blocks of a pass, frame by frame; see `CascadePlan.top_parities`."""
-        if not 0 <= pass_number < len(self.plan.levels):
-            raise ProtocolViolation("there is no such pass")
-        blocks = self.plan.top_parities(pass_number) // self.plan.frames
-        edges = np.minimum(np.arange(blocks + 1) << self.plan.levels[pass_number], self.plan.frame_bit)
-        sums = self._sums[pass_number][:, edges]
-        return (sums[:, 1:] ^ sums[:, :-1]).ravel()
+    def answer(self, questions: Sequence[Question]) -> bytes:
+        """The parities asked for, packed question by question: those of searches, then those of rows.
 
-    def answer(self, nodes: NDArray[np.int64]) -> BitArray:
-        """Parities of ``nodes`` (n,). Raises ProtocolViolation for a node outside the trees."""
-        limit = len(self.plan.levels) * self.plan.frames * self.plan.tree_nodes
-        if nodes.size and (nodes.min() < 0 or nodes.max() >= limit or (nodes % self.plan.tree_nodes).min() < 1):
-            raise ProtocolViolation("a parity is asked of a node that does not exist")
-        out = np.empty(nodes.size, np.uint8)
-        _answer(self._sums, nodes, self.plan.root_level, out)
-        return out
+        Raises ProtocolViolation for a part that does not exist, an answer that is not due, or more parities than the key has bits.
+        """
+        answers = []
+        for question in questions:
+            told, answer = self._batch(question.batch).answer(question, self.plan.key_bit - self.told)
+            self.told += told
+            answers.append(answer)
+        return b"".join(answers)
+
+    def _batch(self, number: int) -> _AnsweringBatch:
+        if not 0 <= number < self.plan.batches:
+            raise ProtocolViolation("a parity is asked of a batch that does not exist")
+        if number not in self._batches:
+            self._batches[number] = _AnsweringBatch(self.plan, _rows_of(self.plan, number, self._words, 1))
+        return self._batches[number]
+
+
+class _AnsweringBatch:
+    """Alice's rows of one batch, and where Bob's searches in them stand."""
+
+    def __init__(self, plan: CascadePlan, rows: NDArray[np.uint64]) -> None:
+        self._plan = plan
+        self.rows, self.sums = rows, _sums_for(rows)
+        self._opened = np.zeros(len(rows), np.int64)
+        self._searches = np.empty(0, np.int64)
+        self._active = 0
+
+    def answer(self, question: Question, limit: int) -> tuple[int, bytes]:
+        """How many parities are told, at most ``limit``, and they: of the searches, then of the rows that are opened."""
+        plan = self._plan
+        turns = _packed(question.turns, self._active)
+        starts, openings = _numbers(question.starts, "<u4", limit), _numbers(question.openings, "<u2", len(self.rows))
+        searches, blocks = self._active + starts.size, self._blocks_due(openings)
+        if searches + blocks > limit:
+            raise ProtocolViolation("more parities are asked for than the key has bits")
+        if self._searches.size < searches:
+            self._searches = np.concatenate([self._searches[: self._active], np.empty(2 * searches, np.int64)])
+        halves = np.empty(byte_from_bit(searches), np.uint8)
+        self._active = kernels.tell_halves(
+            self.rows, self.sums, plan.masks, plan.offsets, self._opened, plan.root_level,
+            self._searches, self._active, turns, starts, halves,
+        )  # fmt: skip
+        if self._active == kernels.REFUSED:
+            raise ProtocolViolation("a parity is asked of a part that does not exist")
+        return searches + blocks, halves.tobytes() + self._open(openings, blocks)
+
+    def _open(self, openings: NDArray[np.int64], blocks: int) -> bytes:
+        plan = self._plan
+        if not blocks:
+            return b""
+        if plan.opens_subsets(openings):
+            self._opened += blocks
+            return pack(_subset_parities(plan, self.rows))
+        kernels.make_rows(self.rows, self.sums, plan.maps, openings)
+        told = np.empty(byte_from_bit(blocks), np.uint8)
+        kernels.tell_blocks(self.rows, self.sums, plan.shapes, openings, told)
+        self._opened[openings & FRAME_MASK] += 1
+        return told.tobytes()
+
+    def _blocks_due(self, openings: NDArray[np.int64]) -> int:
+        """Parities told of ``openings``: each row is opened once, pass after pass; the random subsets when all are."""
+        if not openings.size:
+            return 0
+        numbers, frames = openings >> FRAME_BITS, openings & FRAME_MASK
+        passes = len(self._plan.levels)
+        if self._plan.opens_subsets(openings):
+            due = bool((self._opened == passes).all())
+        else:
+            due = bool((frames < self._opened.size).all() and (numbers < passes).all())
+            due = due and bool((numbers == self._opened[frames]).all()) and np.unique(frames).size == frames.size
+        if not due:
+            raise ProtocolViolation("a pass is asked for that is not due")
+        return self._plan.parities_of(openings)
 
 
 class CascadeCorrector:
-    """Bob: asks, bisects and corrects. `start`, then feed every answer to `absorb` until ``query`` is None and ``next_pass`` too.
+    """Bob: asks, bisects and corrects. Send ``questions``, feed the answer to `absorb`, until no question is left.
 
-    After each call either ``query`` holds node numbers to ask for, or ``next_pass`` the pass whose block parities come next, or
-    both are None and ``corrected`` holds the key. Raises ProtocolViolation when answers contradict each other without end.
+    ``expected`` is how many parities the answer tells. Raises ProtocolViolation when answers have a wrong length or contradict each other.
     """
 
     def __init__(self, plan: CascadePlan, bits: BitArray) -> None:
         self.plan = plan
-        self._length = bits.size
-        passes = len(plan.levels)
-        frames = plan.frames_of(bits)
-        self._orders = np.stack([plan.shuffle(number) for number in range(passes)])
-        self._positions = np.empty_like(self._orders)
-        for order, position in zip(self._orders, self._positions, strict=True):
-            position[order] = np.arange(plan.frame_bit)
-        self._bits = np.stack([frames[:, order] for order in self._orders])
-        self._tree = np.zeros((passes, plan.frames, plan.tree_nodes), np.uint8)
-        self._frame_parity = np.zeros(plan.frames, np.uint8)
-        self._pending = np.empty(0, np.int64)
-        self._active = np.empty(0, np.int64)
-        self._passes_open = 0
-        self._corrections = 0
-        self.query: NDArray[np.int64] | None = None
-        self.next_pass: int | None = 0
+        self._words = plan.words_of(bits)
+        self._waiting = iter(range(plan.batches))
+        self._batches: dict[int, _SearchingBatch] = {}
+        self._ask()
 
     def wipe(self) -> None:
         """Overwrite Bob's bits."""
-        self._bits.fill(0)
+        self._words.fill(0)
+        for batch in self._batches.values():
+            batch.wipe()
 
     @property
     def corrected(self) -> BitArray:
         """Bob's key as it stands, shape (n,)."""
-        return self._bits[0].ravel()[: self._length].copy()
+        return np.unpackbits(self._words.view(np.uint8), axis=None, count=self.plan.key_bit, bitorder="little")
 
-    def absorb_top(self, parities: BitArray) -> None:
-        """Take in the block parities of ``next_pass``."""
-        number = self.next_pass
-        assert number is not None
-        told = parities.reshape(self.plan.frames, -1)
-        if number == 0:
-            self._frame_parity = np.bitwise_xor.reduce(told, axis=1)
-        else:
-            last = self._frame_parity ^ np.bitwise_xor.reduce(told, axis=1)
-            told = np.concatenate([told, last[:, None]], axis=1)
-        pending = _enter_blocks(self._bits, self._tree, number, self.plan.levels[number], self.plan.root_level, np.ascontiguousarray(told))
-        self._pending = np.concatenate([self._pending, pending])
-        self._passes_open = number + 1
-        self._go_on()
+    def absorb(self, answer: bytes) -> None:
+        """Take in the answer to ``questions``."""
+        if len(answer) != sum(batch.answer_byte for batch in self._batches.values()):
+            raise ProtocolViolation("an answer holds another number of parities than was asked for")
+        at = 0
+        for number, batch in list(self._batches.items()):
+            told = np.frombuffer(answer, np.uint8)[at : at + batch.answer_byte]
+            at += batch.answer_byte
+            batch.absorb(told)
+            if batch.done:
+                first = number * self.plan.batch_frames
+                self._words[first : first + len(batch.rows)] = batch.rows[:, 0, : self._words.shape[1], kernels.BITS]
+                batch.wipe()
+                del self._batches[number]
+        self._ask()
 
-    def absorb(self, parities: BitArray) -> None:
-        """Take in the parities of ``query``."""
-        assert self.query is not None
-        _enter_answers(self._bits, self._tree, self._active, parities, self.plan.root_level)
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """Descend as far as is known; correct what is found; open the next searches or the next pass."""
-        levels = np.asarray(self.plan.levels)
-        while True:
-            self._active, found = _descend(self._tree, self._active, self.plan.root_level, self.plan.frame_bit)
-            if found.size:
-                # Each search of an honest pair finds a bit that differs, and no bit twice.
-                self._corrections += found.size
-                if self._corrections > self.plan.frames * self.plan.frame_bit:
-                    raise ProtocolViolation("the parities told contradict each other: corrections do not come to an end")
-                fresh = _correct(
-                    self._bits, self._tree, self._orders, self._positions, found, self.plan.root_level, levels, self._passes_open
-                )
-                self._pending = np.concatenate([self._pending, fresh])
-            if self._active.size:
-                self.query, self.next_pass = self._active * 2, None
-                # Children of node (tree, heap) are at heap 2 heap: the tree's offset must not be doubled.
-                self.query -= (self._active // self.plan.tree_nodes) * self.plan.tree_nodes
-                return
-            self._active, self._pending = _choose(self._tree, self._pending, self.plan.root_level, self.plan.frames)
-            if not self._active.size:
-                self.query = None
-                self.next_pass = self._passes_open if self._passes_open < len(self.plan.levels) else None
-                return
+    def _ask(self) -> None:
+        while len(self._batches) < BATCHES_IN_FLIGHT and (number := next(self._waiting, None)) is not None:
+            self._batches[number] = _SearchingBatch(self.plan, _rows_of(self.plan, number, self._words, 3))
+        self.questions = tuple([batch.question(number) for number, batch in self._batches.items()])
+        self.expected = sum([batch.expected for batch in self._batches.values()])
 
 
-def unpack_parities(packed: bytes, count: int) -> BitArray:
-    """Parities from a message. Raises ProtocolViolation when there are not ``count`` of them."""
-    try:
-        return unpack(packed, count)
-    except ValueError:
-        raise ProtocolViolation("an answer holds another number of parities than was asked for") from None
+class _SearchingBatch:
+    """Bob's rows of one batch and the searches in them."""
+
+    def __init__(self, plan: CascadePlan, rows: NDArray[np.uint64]) -> None:
+        self._plan = plan
+        self.rows, self.sums = rows, _sums_for(rows)
+        self.done = False
+        frames = len(rows)
+        self._differing = np.zeros(rows.shape[:2], np.int32)
+        self._opened, self._active = np.zeros((2, frames), np.int64)
+        self._frame_parities = np.zeros(frames, np.uint8)
+        self._searches = np.empty(frames * int(plan.shapes[:, 1].max()), np.int64)
+        self._turns = np.empty(byte_from_bit(self._searches.size), np.uint8)
+        self._openings = np.arange(frames)
+        self._asked = np.empty(frames, np.int64)
+        self._subsets_told: BitArray | None = None
+        self._ask(0, 0)
+
+    def wipe(self) -> None:
+        """Overwrite Bob's bits."""
+        self.rows.fill(0)
+        self.sums.fill(0)
+
+    def question(self, number: int) -> Question:
+        """What is to be asked next, of batch ``number``."""
+        turns = self._turns[: byte_from_bit(self._going_on)].tobytes()
+        starts = self._searches[self._going_on : self._count].astype("<u4").tobytes() if self._count > self._going_on else b""
+        return Question(number, turns, starts, self._openings.astype("<u2").tobytes() if self._openings.size else b"")
+
+    def absorb(self, answer: BitArray) -> None:
+        """Take in the answer to `question`, packed; choose what to ask next."""
+        plan = self._plan
+        going_on = kernels.enter_halves(
+            self.rows, self.sums, self._differing, plan.maps, plan.masks, plan.offsets, self._opened, self._active, plan.root_level,
+            self._searches, self._count, answer, self._turns,
+        )  # fmt: skip
+        if self._openings.size:
+            self._enter_openings(answer[byte_from_bit(self._count) :])
+        count, asked = kernels.choose(
+            self.rows, self.sums, self._differing, self._opened, self._active, plan.root_level, LEAST_SEARCHES,
+            self._searches, going_on, self._asked,
+        )  # fmt: skip
+        if count == kernels.REFUSED:
+            raise ProtocolViolation("the parities told contradict each other")
+        self._openings = self._asked[:asked]
+        if count == asked == 0:
+            count = self._look_for_the_rest()
+        self._ask(going_on, count)
+
+    def _ask(self, going_on: int, count: int) -> None:
+        """Of ``count`` searches, so many are going on; how long the answer will be."""
+        self._going_on, self._count = going_on, count
+        blocks = self._plan.parities_of(self._openings)
+        self.expected = count + blocks
+        self.answer_byte = byte_from_bit(count) + byte_from_bit(blocks)
+
+    def _enter_openings(self, told: BitArray) -> None:
+        plan = self._plan
+        if plan.opens_subsets(self._openings):
+            self._subsets_told = unpack(told.tobytes(), plan.subsets)
+            return
+        kernels.make_rows(self.rows, self.sums, plan.maps, self._openings)
+        kernels.enter_blocks(self.rows, self.sums, self._differing, plan.shapes, self._opened, self._frame_parities, self._openings, told)
+
+    def _look_for_the_rest(self) -> int:
+        """All blocks agree: ask for the random subsets, then search one that differs, until none does. Returns how many are searched."""
+        plan = self._plan
+        if self._subsets_told is None:
+            self._openings = np.array([len(plan.levels) << FRAME_BITS])
+            return 0
+        differing = np.flatnonzero(_subset_parities(plan, self.rows) != self._subsets_told)
+        self.done = not differing.size
+        if self.done:
+            return 0
+        # The smallest tree that holds the frames of this batch; its numbers are those of a full batch.
+        heap = 1 << (FRAME_BITS - (len(self.rows) - 1).bit_length())
+        self._searches[0] = (len(plan.levels) + int(differing[0]) << FRAME_BITS + plan.root_level + 1) + heap
+        return 1
 
 
-@numba.njit(cache=True, nogil=True)
-def _fisher_yates(order, words):  # type: ignore[no-untyped-def]
-    """Shuffle in place; a 64-bit word against a range below 2^16 leaves a bias below 2^-48."""
-    for i in range(order.size - 1, 0, -1):
-        j = np.int64(words[i] % np.uint64(i + 1))
-        order[i], order[j] = order[j], order[i]
+def _rows_of(plan: CascadePlan, batch: int, words: NDArray[np.uint64], planes: int) -> NDArray[np.uint64]:
+    """Rows of one batch, shape (frames, passes, row_words, planes), with the bits in that of the first pass."""
+    chosen = words[batch * plan.batch_frames : (batch + 1) * plan.batch_frames]
+    rows = np.zeros((len(chosen), len(plan.levels), plan.row_words, planes), np.uint64)
+    rows[:, 0, : words.shape[1], kernels.BITS] = chosen
+    return rows
 
 
-@numba.njit(cache=True, nogil=True)
-def _running_parity(frames, order, out):  # type: ignore[no-untyped-def]
-    for f in range(frames.shape[0]):
-        parity = np.uint8(0)
-        for i in range(order.size):
-            parity ^= frames[f, order[i]]
-            out[f, i + 1] = parity
+def _sums_for(rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    frames, passes, words, planes = rows.shape
+    return np.zeros((frames, passes, words // WORD_BIT, planes), np.uint64)
 
 
-@numba.njit(cache=True, nogil=True)
-def _locate(node, root_level):  # type: ignore[no-untyped-def]
-    """Tree, heap index, level and index within the level of a node number."""
-    tree_nodes = np.int64(2) << root_level
-    tree = node // tree_nodes
-    heap = node - tree * tree_nodes
-    depth = 0
-    while (heap >> (depth + 1)) > 0:
-        depth += 1
-    return tree, heap, root_level - depth, heap - (np.int64(1) << depth)
+def _subset_parities(plan: CascadePlan, rows: NDArray[np.uint64]) -> BitArray:
+    """Parities of all random subsets of a batch, shape (subsets,)."""
+    parities = np.empty(plan.subsets, np.uint8)
+    kernels.subset_parities(rows, plan.masks, plan.offsets, parities)
+    return parities
 
 
-@numba.njit(cache=True, nogil=True)
-def _answer(sums, nodes, root_level, out):  # type: ignore[no-untyped-def]
-    frames = sums.shape[1]
-    length = sums.shape[2] - 1
-    for i in range(nodes.size):
-        tree, _, level, index = _locate(nodes[i], root_level)
-        low = min(index << level, length)
-        high = min((index + 1) << level, length)
-        row = sums[tree // frames, tree % frames]
-        out[i] = row[low] ^ row[high]
+def _packed(data: bytes, length_bit: int) -> BitArray:
+    """A packed bit string from a message. Raises ProtocolViolation when it has another length."""
+    if len(data) != byte_from_bit(length_bit):
+        raise ProtocolViolation(f"{length_bit} turns need {byte_from_bit(length_bit)} bytes, not {len(data)}")
+    return np.frombuffer(data, np.uint8)
 
 
-@numba.njit(cache=True, nogil=True)
-def _parity(bits, low, high):  # type: ignore[no-untyped-def]
-    parity = np.uint8(0)
-    for i in range(low, min(high, bits.size)):
-        parity ^= bits[i]
-    return parity
-
-
-@numba.njit(cache=True, nogil=True)
-def _enter_blocks(bits, trees, number, level, root_level, told):  # type: ignore[no-untyped-def]
-    """Note which blocks of a pass differ; returns their node numbers."""
-    frames, blocks = told.shape
-    tree_nodes = np.int64(2) << root_level
-    pending = np.empty(frames * blocks, np.int64)
-    count = 0
-    for f in range(frames):
-        for b in range(blocks):
-            heap = (np.int64(1) << (root_level - level)) + b
-            differs = _parity(bits[number, f], b << level, (b + 1) << level) ^ told[f, b]
-            trees[number, f, heap] = SAME | differs
-            if differs:
-                pending[count] = (number * frames + f) * tree_nodes + heap
-                count += 1
-    return pending[:count]
-
-
-@numba.njit(cache=True, nogil=True)
-def _choose(trees, pending, root_level, frames):  # type: ignore[no-untyped-def]
-    """In each frame, take up the pass with the smallest odd part and all odd parts of that pass; they do not overlap."""
-    best_level = np.full(frames, 99)
-    best_pass = np.full(frames, -1)
-    kept = 0
-    for i in range(pending.size):
-        tree, heap, level, _ = _locate(pending[i], root_level)
-        number, f = tree // frames, tree % frames
-        row = trees[number, f]
-        if row[heap] != DIFFERENT or (level > 0 and row[2 * heap] != UNKNOWN):
-            continue
-        pending[kept] = pending[i]
-        kept += 1
-        if level < best_level[f]:
-            best_level[f] = level
-            best_pass[f] = number
-    active = np.empty(kept, np.int64)
-    count = 0
-    left = 0
-    for i in range(kept):
-        tree, heap, _, _ = _locate(pending[i], root_level)
-        number, f = tree // frames, tree % frames
-        if number == best_pass[f]:
-            if trees[number, f, heap] == DIFFERENT:
-                trees[number, f, heap] = SEARCHED
-                active[count] = pending[i]
-                count += 1
-        else:
-            pending[left] = pending[i]
-            left += 1
-    return active[:count], pending[:left].copy()
-
-
-@numba.njit(cache=True, nogil=True)
-def _descend(trees, active, root_level, frame_bit):  # type: ignore[no-untyped-def]
-    """Split the searches into those that need a parity and those that have found a bit (tree and position as a leaf's number)."""
-    frames = trees.shape[1]
-    asking = np.empty(active.size, np.int64)
-    found = np.empty(active.size, np.int64)
-    n_asking = 0
-    n_found = 0
-    for i in range(active.size):
-        node = active[i]
-        tree, heap, level, index = _locate(node, root_level)
-        row = trees[tree // frames, tree % frames]
-        # Beyond the frame's end there is nothing: a part whose right half is empty is its left half.
-        while level > 0 and ((2 * index + 1) << (level - 1)) >= frame_bit:
-            row[heap] = DIFFERENT
-            node += heap
-            heap, level, index = 2 * heap, level - 1, 2 * index
-            row[heap] = SEARCHED
-            row[heap + 1] = SAME
-        if level == 0:
-            row[heap] = DIFFERENT
-            found[n_found] = node
-            n_found += 1
-        else:
-            asking[n_asking] = node
-            n_asking += 1
-    return asking[:n_asking].copy(), found[:n_found].copy()
-
-
-@numba.njit(cache=True, nogil=True)
-def _enter_answers(bits, trees, active, answers, root_level):  # type: ignore[no-untyped-def]
-    """Note the parities of the left halves of the searched parts and step into the half that differs."""
-    frames = trees.shape[1]
-    for i in range(active.size):
-        tree, heap, level, index = _locate(active[i], root_level)
-        number, f = tree // frames, tree % frames
-        half = level - 1
-        differs = _parity(bits[number, f], (2 * index) << half, (2 * index + 1) << half) ^ answers[i]
-        row = trees[number, f]
-        row[heap] = DIFFERENT
-        row[2 * heap] = SEARCHED if differs else SAME
-        row[2 * heap + 1] = SAME if differs else SEARCHED
-        active[i] += heap + (0 if differs else 1)
-
-
-@numba.njit(cache=True, nogil=True)
-def _correct(bits, trees, orders, positions, found, root_level, levels, passes_open):  # type: ignore[no-untyped-def]
-    """Flip the bits found, in every pass; returns the smallest known parts that now differ."""
-    frames = trees.shape[1]
-    tree_nodes = np.int64(2) << root_level
-    pending = np.empty(found.size * passes_open, np.int64)
-    count = 0
-    for i in range(found.size):
-        tree, _, _, index = _locate(found[i], root_level)
-        f = tree % frames
-        place = orders[tree // frames, index]
-        for number in range(orders.shape[0]):
-            at = positions[number, place]
-            bits[number, f, at] ^= 1
-            if number >= passes_open:
-                continue
-            row = trees[number, f]
-            heap = (np.int64(1) << root_level) + at
-            smallest = np.int64(0)
-            for _level in range(levels[number] + 1):
-                if row[heap] != UNKNOWN:
-                    row[heap] ^= 1
-                    if smallest == 0:
-                        smallest = heap
-                heap >>= 1
-            if row[smallest] == DIFFERENT:
-                pending[count] = (number * frames + f) * tree_nodes + smallest
-                count += 1
-    return pending[:count]
+def _numbers(data: bytes, dtype: str, most: int) -> NDArray[np.int64]:
+    """Whole numbers from a message. Raises ProtocolViolation when the bytes do not divide or there are more than ``most``."""
+    if not data:
+        return NO_NUMBERS
+    size = np.dtype(dtype).itemsize
+    if len(data) % size or len(data) > size * most:
+        raise ProtocolViolation("a list of numbers is cut off or too long")
+    return np.frombuffer(data, dtype).astype(np.int64)

@@ -12,7 +12,7 @@ from tiandi.distill.vectors import field_product
 
 Words = NDArray[np.uint64]
 Expansions = list[tuple[int, int]]
-"""Lengths of halves and shifts, see `expansions`."""
+"""Lengths of halves and shifts, see `_expansions`."""
 
 SMALLEST_LEVELS = 11
 """A transform has at least 2^11 elements, which its last stage takes at once."""
@@ -41,7 +41,7 @@ class Stage(NamedTuple):
     """From strip to strip."""
     region_expansions: NDArray[np.int64]
     column_expansions: NDArray[np.int64]
-    """The rest of the way to the butterflies' basis, but for what is done to sixteen rows at a time if there are 256."""
+    """The rest of the way to the butterflies' basis, but for the last levels, four or all eight, which are taken four at a time."""
     sums: Words
     """The c of a butterfly is the sum of: what stands here for the bits that the number of its rows lacks,"""
     constants: Words
@@ -95,7 +95,7 @@ def _stage(total: int, lowest: int, levels: int, transposed: bool) -> Stage:
         strips=(region if last else 1 << lowest) // step,
         step=step,
         region_expansions=_as_array([] if last else _expansions(lowest, lowest + levels, 1)),
-        column_expansions=_as_array(_expansions(4, 8, width) if levels == 8 else _conversion(levels, width)),
+        column_expansions=_as_array(_conversion(levels, width)[: -8 if levels == 8 else -4 if levels >= 4 else None]),
         sums=_sums(basis[1 : max(levels, 2)]),
         constants=np.array(constants, np.uint64),
         block_levels=block_levels,

@@ -7,7 +7,10 @@ from uuid import UUID
 
 import msgspec
 
+from tiandi.distill.cascade_plan import MAXIMUM_BATCHES, MAXIMUM_PASSES, Question
 from tiandi.errors import ProtocolViolation
+
+Questions = Annotated[tuple[Question, ...], msgspec.Meta(min_length=1, max_length=MAXIMUM_BATCHES)]
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -43,28 +46,25 @@ class Proceed(Message, frozen=True):
 
 
 class Reconciliation(Message, frozen=True):
-    """Bob: start Cascade on the key of one basis with these block sizes (as powers of two) and this seed of the shuffles."""
+    """Bob: start Cascade on the key of one basis with these block sizes (as powers of two), so many random subsets of a batch and this seed
+    of the shuffles; and his first questions."""
 
     basis: int
     frames: int
-    levels: Annotated[tuple[int, ...], msgspec.Meta(max_length=32)]
+    levels: Annotated[tuple[int, ...], msgspec.Meta(max_length=MAXIMUM_PASSES)]
+    subsets: int
     seed: bytes
+    questions: Questions
 
 
-class TopQuery(Message, frozen=True):
-    """Bob: the parities of all blocks of a pass."""
+class Query(Message, frozen=True):
+    """Bob: what he asks next, one question a batch."""
 
-    pass_number: int
-
-
-class NodeQuery(Message, frozen=True):
-    """Bob: the parities of these parts of blocks (little-endian int64 node numbers)."""
-
-    nodes: bytes
+    questions: Questions
 
 
 class Parities(Message, frozen=True):
-    """Alice: the parities asked for."""
+    """Alice: the parities asked for; of each batch those of searches and those of rows begin with a new byte."""
 
     bits: bytes
 
@@ -113,8 +113,7 @@ AnyMessage = (
     | Estimate
     | Proceed
     | Reconciliation
-    | TopQuery
-    | NodeQuery
+    | Query
     | Parities
     | VerificationRequest
     | Verification

@@ -178,6 +178,13 @@ class Party:
         if worst > self.settings.qber_limit:
             raise QberTooHigh(worst, self.settings.qber_limit)
 
+    def _count_parities(self, basis: int, parities: int) -> None:
+        """Enter what Alice tells of the key of a basis, failed attempts included. Raises ProtocolViolation when it is more than the key."""
+        name = BASIS_NAMES[basis]
+        self.ledger.parities_leaked_bit[name] += parities
+        if self.ledger.parities_leaked_bit[name] > self._keys[basis].size:
+            raise ProtocolViolation("more parities are asked for than the key has bits")
+
     def _intensity_counts(self) -> list[list[int]]:
         return [np.bincount(kinds, minlength=self.settings.intensities).tolist() for kinds in self._intensities]
 
