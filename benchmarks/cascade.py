@@ -1,14 +1,21 @@
-"""Cascade keeps up with the fastest links on one core, and tells little more parities than Shannon's limit."""
+"""Cascade keeps up with the fastest links on one core, and tells little more parities than Shannon's limit.
+
+Peers do the same work in the same run: frames of 65,536 bits (SeQUeNCe: of 10,240, the length it is made for), the processor time of both
+ends together. cascade-cpp (brunorijsman/cascade-cpp) is run where the environment variable CASCADE_CPP names its program
+``run_experiments``, built by whoever wants the comparison; `peers/cascade_cpp.py` says how it is called.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from measure import Figure, run_peer
+from measure import Figure, run_peer, slowdown_without_avx512
 from tiandi.distill.cascade import CascadeAnswerer, CascadeCorrector
 from tiandi.distill.cascade_plan import BATCH_FRAMES, FRAME_BIT, CascadePlan, block_levels, last_subsets
 from tiandi.protocols.information import binary_entropy
@@ -20,7 +27,8 @@ SMALL_FRAME_LEAKS = {4096: 1.09, 16_384: 1.05}
 SMALL_FRAME_QBER = 0.02
 BATCHES = 2
 ROUNDS = 6
-PEER_FRAMES, PEER_QBER = 10, 0.02
+PEER_KEYS = {"cascade-cpp": "20", "SeQUeNCe": "10", "qkdpy": "2"}
+SLOWDOWN_QBER = 0.02
 NANOSECOND, MEGABIT = 1e9, 1e6
 
 
@@ -34,18 +42,36 @@ class Round:
     wrong_frames: int
 
 
+@dataclass(frozen=True)
+class PeerRun:
+    """What a peer told, and its processor time at both ends, for ``keys`` of ``bits`` together; ``wrong`` of them stayed so."""
+
+    keys: int
+    bits: int
+    seconds: float
+    told: float
+    wrong: int
+
+    def beside(self, rate: float, qber: float) -> str:
+        """How many times the peer's rate ``rate`` [bit/s] is, and what the peer has to show for its time."""
+        own = self.bits / self.seconds
+        leak = self.told / (self.bits * float(binary_entropy(qber)))
+        return f"{rate / own:,.0f} times ({own / MEGABIT:.3g} Mbit/s, leak {leak:.2f}, {self.wrong} of {self.keys} keys wrong)"
+
+
 def benchmark_cascade() -> list[Figure]:
-    """Best of six rounds of 128 frames, of which the first compiles. SeQUeNCe takes smaller frames."""
+    """Best of six rounds of 128 frames, of which the first compiles."""
     figures = []
     for qber, (goal_mbps, leak_goal) in GOALS.items():
         rounds = [_reconcile(FRAME_BIT, qber, seed) for seed in range(ROUNDS)]
         key_bit = BATCHES * BATCH_FRAMES * FRAME_BIT
-        bob_s, alice_s = min(each.bob_s for each in rounds), min(each.alice_s for each in rounds)
+        bob_s, alice_s = _best(rounds)
         rates = f"Bob {key_bit / bob_s / MEGABIT:.0f} Mbit/s, Alice {key_bit / alice_s / MEGABIT:.0f}"
-        peer = _peer(key_bit / (alice_s + bob_s)) if qber == PEER_QBER else "no peer does this"
-        figures.append(
-            Figure(f"Bob corrects a bit at QBER {qber:.0%} ({rates})", NANOSECOND * bob_s / key_bit, 1e3 / goal_mbps, "ns", peer)
-        )
+        peers = _peers(qber, key_bit / (alice_s + bob_s))
+        nanoseconds = NANOSECOND * bob_s / key_bit
+        figures.append(Figure(f"Bob corrects a bit at QBER {qber:.0%} ({rates})", nanoseconds, 1e3 / goal_mbps, "ns", peers))
+        if qber == SLOWDOWN_QBER:
+            figures.append(slowdown_without_avx512("Cascade", __file__, nanoseconds))
         figures.append(Figure(f"leak over Shannon's limit at QBER {qber:.0%}", _mean_leak(rounds), leak_goal, ""))
     for frame_bit, leak_goal in SMALL_FRAME_LEAKS.items():
         rounds = [_reconcile(frame_bit, SMALL_FRAME_QBER, seed) for seed in range(ROUNDS)]
@@ -90,11 +116,31 @@ def _reconcile(frame_bit: int, qber: float, seed: int) -> Round:
     return Round(seconds[0], seconds[1], alice.told / limit, int((corrected != alice_bits).reshape(frames, -1).any(axis=1).sum()))
 
 
-def _peer(rate: float) -> str:
-    answer = run_peer("sequence_cascade.py", str(PEER_FRAMES), str(PEER_QBER))
-    if answer is None:
-        return "SeQUeNCe not run: make bench installs it"
-    peer = json.loads(answer)
-    peer_rate = peer["bits"] / peer["seconds"]
-    leak = peer["told"] / (peer["bits"] * float(binary_entropy(PEER_QBER)))
-    return f"both ends: {rate / peer_rate:,.0f} times SeQUeNCe's bits per second ({peer_rate:,.0f}), which leaks {leak:.2f} times the limit"
+def _best(rounds: list[Round]) -> tuple[float, float]:
+    """The least seconds of Bob and of Alice."""
+    return min(each.bob_s for each in rounds), min(each.alice_s for each in rounds)
+
+
+def _peers(qber: float, rate: float) -> str:
+    """What every peer that is there did at ``qber``, beside our ``rate`` [bit/s] of both ends together."""
+    runs = [f"{name} {run.beside(rate, qber)}" if run else f"{name} not run" for name, run in _peer_runs(str(qber))]
+    return f"both ends at {rate / MEGABIT:.0f} Mbit/s: " + ", ".join(runs)
+
+
+def _peer_runs(qber: str) -> Iterator[tuple[str, PeerRun | None]]:
+    """Name of each peer, and its run; None where it is not installed."""
+    program = os.environ.get("CASCADE_CPP")
+    answer = run_peer("cascade_cpp.py", program, str(FRAME_BIT), qber, PEER_KEYS["cascade-cpp"]) if program else None
+    for variant, run in json.loads(answer or '{"(CASCADE_CPP names it)": null}').items():
+        yield f"cascade-cpp {variant}", PeerRun(**run) if run else None
+    for name, *command in (
+        ("SeQUeNCe", "sequence_cascade.py", PEER_KEYS["SeQUeNCe"], qber),
+        ("qkdpy", "qkdpy_cascade.py", str(FRAME_BIT), qber, PEER_KEYS["qkdpy"]),
+    ):
+        answer = run_peer(*command)
+        yield name, PeerRun(**json.loads(answer)) if answer else None
+
+
+if __name__ == "__main__":
+    best_s, _ = _best([_reconcile(FRAME_BIT, SLOWDOWN_QBER, seed) for seed in range(ROUNDS)])
+    print(NANOSECOND * best_s / (BATCHES * BATCH_FRAMES * FRAME_BIT))

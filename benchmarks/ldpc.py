@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from measure import Figure, run_peer
+from cascade import SLOWDOWN_QBER
+from measure import Figure, run_peer, slowdown_without_avx512
 from tiandi.distill.ldpc import LdpcCorrector, LdpcPlan, LdpcTeller
 from tiandi.distill.ldpc_codes import CodeName, build_code
 from tiandi.distill.ldpc_decoder import entropy_bit, find_errors, worst_evolution
@@ -38,8 +39,8 @@ def _preparation() -> Figure:
     return Figure("LDPC: build a code and the tables of its decoder", time.thread_time() - start, 1.0, "s")
 
 
-def _reconciliation(qber: float, efficiency: float, goal_bit_per_s: float) -> list[Figure]:
-    plan = LdpcPlan.for_key(KEY_BIT, qber)
+def _measure(plan: LdpcPlan, qber: float) -> tuple[float, int, int]:
+    """Nanoseconds of Bob for a bit, and of all keys the bits told and the frames asked again."""
     seconds, leaked, repeated = [], 0, 0
     for seed in range(ROUNDS + 1):
         generator = np.random.default_rng(seed)
@@ -55,10 +56,15 @@ def _reconciliation(qber: float, efficiency: float, goal_bit_per_s: float) -> li
         assert np.array_equal(bob.corrected, alice_bits)
         seconds.append(spent)
         leaked, repeated = leaked + bob.leaked_bit, repeated + bob.repeated_frames
-    nanoseconds = NANOSECOND * float(np.median(seconds[1:])) / KEY_BIT
-    told = leaked / (len(seconds) * KEY_BIT * entropy_bit(qber))
-    frames = len(seconds) * plan.frames
-    return [
+    return NANOSECOND * float(np.median(seconds[1:])) / KEY_BIT, leaked, repeated
+
+
+def _reconciliation(qber: float, efficiency: float, goal_bit_per_s: float) -> list[Figure]:
+    plan = LdpcPlan.for_key(KEY_BIT, qber)
+    nanoseconds, leaked, repeated = _measure(plan, qber)
+    told = leaked / ((ROUNDS + 1) * KEY_BIT * entropy_bit(qber))
+    frames = (ROUNDS + 1) * plan.frames
+    figures = [
         Figure(
             f"LDPC: a sifted bit at {100 * qber:.0f} % QBER ({1e3 / nanoseconds:.0f} Mbit/s)",
             nanoseconds,
@@ -68,6 +74,7 @@ def _reconciliation(qber: float, efficiency: float, goal_bit_per_s: float) -> li
         ),
         Figure(f"LDPC: told at {100 * qber:.0f} % QBER ({repeated} of {frames} frames asked again)", told, efficiency, "h(Q)"),
     ]
+    return [*figures, slowdown_without_avx512("LDPC", __file__, nanoseconds)] if qber == SLOWDOWN_QBER else figures
 
 
 def _peer(name: CodeName, qber: float, nanoseconds: float) -> str:
@@ -98,3 +105,7 @@ def _ones(name: CodeName) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     checks = rows[:, None] * code.circulant + inside
     bits = code.edge_columns[:, None] * code.circulant + (inside + code.edge_shifts[:, None]) % code.circulant
     return checks.ravel(), bits.ravel()
+
+
+if __name__ == "__main__":
+    print(_measure(LdpcPlan.for_key(KEY_BIT, SLOWDOWN_QBER), SLOWDOWN_QBER)[0])

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tiandi.compiling import target_features
+
+SLOWDOWN_LIMIT = 10.0
 
 
 @dataclass(frozen=True)
@@ -34,3 +40,13 @@ def run_peer(script: str, *arguments: str) -> str | None:
     if not python.exists():
         return None
     return subprocess.run([python, here / "peers" / script, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def slowdown_without_avx512(name: str, script: str, nanoseconds: float) -> Figure:
+    """How much longer a bit takes this processor without its widest vectors than ``nanoseconds``; ``script`` prints what it takes."""
+    kept = {feature: has and not feature.startswith("avx512") for feature, has in target_features().items()}
+    features = ",".join(f"{'+' if has else '-'}{feature}" for feature, has in kept.items())
+    command = [sys.executable, script]
+    done = subprocess.run(command, env={**os.environ, "NUMBA_CPU_FEATURES": features}, capture_output=True, text=True, check=True)
+    slow = float(done.stdout)
+    return Figure(f"{name} without AVX-512 ({1e3 / slow:.0f} Mbit/s): time over that with it", slow / nanoseconds, SLOWDOWN_LIMIT, "")

@@ -17,19 +17,23 @@ sys.path.insert(0, str(HERE))
 from amplification import benchmark_amplification  # noqa: E402
 from cascade import benchmark_cascade  # noqa: E402
 from detections import benchmark_detections  # noqa: E402
+from end_to_end import benchmark_end_to_end  # noqa: E402
 from key_lengths import benchmark_key_lengths  # noqa: E402
 from ldpc import benchmark_ldpc  # noqa: E402
 from main_job import benchmark_main_job  # noqa: E402
 from measure import Figure  # noqa: E402
 from passes import benchmark_passes  # noqa: E402
+from sifting import benchmark_sifting  # noqa: E402
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "detections": benchmark_detections,
     "key_lengths": benchmark_key_lengths,
     "passes": benchmark_passes,
+    "sifting": benchmark_sifting,
     "cascade": benchmark_cascade,
     "ldpc": benchmark_ldpc,
     "amplification": benchmark_amplification,
+    "end_to_end": benchmark_end_to_end,
     "main_job": benchmark_main_job,
 }
 USAGE = f"usage: python benchmarks/run.py [--json] [{'] ['.join(BENCHMARKS)}]"

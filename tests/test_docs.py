@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tiandi.cli import distill
 from tiandi.cli.main import app
 
 ROOT = Path(__file__).parents[1]
@@ -56,16 +58,32 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
         assert (path.parent / target).exists(), target
 
 
-COMMANDS = ["demo", "passes", "reproduce"]
+COMMANDS = ["demo", "passes", "reproduce", "distill"]
+PARTS = [f"distill {name}" for name in distill.app if not name.startswith("-")]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS + PARTS)
 def test_every_command_and_option_is_in_the_manual(command: str) -> None:
     manual = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert f"tiandi {command}" in manual
-    text = subprocess.run([sys.executable, "-m", "tiandi", command, "--help"], capture_output=True, text=True, check=True).stdout
-    for option in re.findall(r"--[a-z]+", text):
+    text = subprocess.run([sys.executable, "-m", "tiandi", *command.split(), "--help"], capture_output=True, text=True, check=True).stdout
+    for option in re.findall(r"--[a-z][a-z-]+", text):
         assert option in manual
+
+
+def test_the_tables_of_the_protocol_are_those_of_the_code() -> None:
+    page = ROOT / "docs" / "distillation.md"
+    drawn = runpy.run_path(str(ROOT / "docs" / "draw_tables.py"))["drawn"](page.read_text(encoding="utf-8"))
+    assert page.read_text(encoding="utf-8") == drawn
+
+
+def test_every_test_that_the_protocol_names_is_there() -> None:
+    page = (ROOT / "docs" / "distillation.md").read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", page):
+        assert f"def {name}(" in source
+    for path in re.findall(r"`(tests/[\w/.]+)`", page):
+        assert (ROOT / path).exists()
 
 
 def test_no_command_is_left_out_of_the_manual() -> None:

@@ -9,6 +9,7 @@ TiandiError
 ├── DistillationAborted        a block of key was destroyed; both ends say why
 │   ├── QberTooHigh            .qber above .limit
 │   ├── TooFewDetections       .detected below .minimum
+│   ├── ImplausibleStatistics  counts that no honest channel gives
 │   ├── NoSecretKey            the proof covers no bit of this block
 │   ├── VerificationFailed     the two ends still differ after every retry
 │   ├── AuthenticationFailed   a tag does not match: somebody else speaks
@@ -74,6 +75,10 @@ class TooFewDetections(DistillationAborted):
     def __init__(self, detected: int, minimum: int) -> None:
         self.detected, self.minimum = detected, minimum
         super().__init__(f"{detected} sifted detections are fewer than the {minimum} that a block needs")
+
+
+class ImplausibleStatistics(DistillationAborted):
+    """Counts that no honest channel gives."""
 
 
 class NoSecretKey(DistillationAborted):

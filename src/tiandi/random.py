@@ -10,6 +10,7 @@ import hashlib
 import os
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiandi.bits import BitArray, unpack
 from tiandi.units import byte_from_bit
@@ -23,6 +24,12 @@ def secret_bytes(length: int) -> bytes:
 def secret_bits(length_bit: int) -> BitArray:
     """``length_bit`` bits from the operating system's generator, as an array of 0 and 1."""
     return unpack(os.urandom(byte_from_bit(length_bit)), length_bit)
+
+
+def unpredictable_choice(count: int, size: int) -> NDArray[np.int64]:
+    """``size`` of the numbers 0 to ``count`` - 1 in rising order, each choice equally likely. Nobody can foresee it; it is no secret."""
+    generator = np.random.Generator(np.random.Philox(int.from_bytes(os.urandom(16), "little")))
+    return np.sort(generator.choice(count, size, replace=False, shuffle=False))
 
 
 def twin_generator(seed: int | None, *names: str) -> np.random.Generator:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tiandi.distill import messages
 from tiandi.distill.alice import Alice
-from tiandi.distill.authentication import AuthenticationPool, PoolPosition
+from tiandi.distill.authentication import FULL_BIT, AuthenticationPool, OneTimeTags, PoolPosition
 from tiandi.distill.bob import Bob
 from tiandi.distill.cascade_plan import Question
 from tiandi.distill.exchange import run_in_process
@@ -25,6 +25,7 @@ from tiandi.distill.records import KeyBlock, ReceiverRecord, TransmitterRecord
 from tiandi.errors import (
     AuthenticationFailed,
     DistillationAborted,
+    ImplausibleStatistics,
     NoSecretKey,
     PeerAborted,
     ProtocolViolation,
@@ -36,7 +37,7 @@ from tiandi.errors import (
 DETECTIONS = 12_000
 
 
-def half_of_the_key(counts: BasisCounts, *, basis: int, leaked_bit: int) -> ProvenLength:
+def half_of_the_key(counts: BasisCounts, *, basis: int, leaked_bit: int, error_pattern_told: bool) -> ProvenLength:
     """Not a proof: lets small blocks through so that the protocol can be tested quickly."""
     return ProvenLength(int(counts.counts[basis].sum() / 2) - leaked_bit // 4, 0.05)
 
@@ -53,15 +54,20 @@ def records(qber: float = 0.01, detections: int = DETECTIONS, seed: int = 1) -> 
     return TransmitterRecord(slots, intensities, bases, bits), ReceiverRecord(slots, other_bases, bits ^ flips)
 
 
+Pools = tuple[AuthenticationPool, AuthenticationPool]
+
+
+def new_pools(size_byte: int = 1024) -> Pools:
+    shared = os.urandom(size_byte)
+    return AuthenticationPool("link", shared), AuthenticationPool("link", shared)
+
+
 def parties(
-    settings: Settings = SETTINGS, *, qber: float = 0.01, detections: int = DETECTIONS, pool_byte: int = 1024, seed: int = 1
+    settings: Settings = SETTINGS, *, qber: float = 0.01, detections: int = DETECTIONS, pools: Pools | None = None, seed: int = 1
 ) -> tuple[Alice, Bob]:
     sent, received = records(qber, detections, seed)
-    shared = os.urandom(pool_byte)
-    return (
-        Alice(sent, settings, AuthenticationPool("link", shared)),
-        Bob(received, settings, AuthenticationPool("link", shared)),
-    )
+    alice_pool, bob_pool = pools or new_pools()
+    return Alice(sent, settings, OneTimeTags(alice_pool)), Bob(received, settings, OneTimeTags(bob_pool))
 
 
 Tamper = Callable[[int, bytes], bytes]
@@ -156,18 +162,16 @@ def test_no_detection_at_all_aborts() -> None:
 
 
 def test_what_the_proof_does_not_cover_is_never_key() -> None:
-    alice, bob = parties(replace(SETTINGS, proof=lambda counts, basis, leaked_bit: ProvenLength(0, 0.5)))
+    alice, bob = parties(replace(SETTINGS, proof=lambda counts, basis, leaked_bit, error_pattern_told: ProvenLength(0, 0.5)))
     run_in_process(alice, bob)
     assert isinstance(bob.outcome, NoSecretKey)
     assert isinstance(alice.outcome, PeerAborted | NoSecretKey)
 
 
 def test_pools_are_replenished_before_key_is_handed_out() -> None:
-    sent, received = records()
-    shared = os.urandom(64)
-    pools = AuthenticationPool("link", shared), AuthenticationPool("link", shared)
+    pools = new_pools(64)
     for _ in range(3):
-        alice, bob = Alice(sent, SETTINGS, pools[0]), Bob(received, SETTINGS, pools[1])
+        alice, bob = parties(pools=pools)
         run_in_process(alice, bob)
         assert isinstance(bob.outcome, KeyBlock)
         position = pools[1].next_position(64)
@@ -177,12 +181,10 @@ def test_pools_are_replenished_before_key_is_handed_out() -> None:
 
 def test_a_lost_last_message_does_not_part_the_pools() -> None:
     """Alice has finished, Bob has not: the next blocks must find authentication key that both have."""
-    sent, received = records()
-    shared = os.urandom(4 * 64)
-    pools = AuthenticationPool("link", shared), AuthenticationPool("link", shared)
+    pools = new_pools(4 * 64)
     outcomes = []
     for lost in (True, False, True, False, False, False, False, False):
-        alice, bob = Alice(sent, SETTINGS, pools[0]), Bob(received, SETTINGS, pools[1])
+        alice, bob = parties(pools=pools)
 
         def lose(number: int, data: bytes, lost: bool = lost, alice: Alice = alice) -> bytes:
             return b"lost" if lost and alice.state is State.FINISHED else data
@@ -193,29 +195,27 @@ def test_a_lost_last_message_does_not_part_the_pools() -> None:
 
 
 def test_aborted_blocks_cost_no_authentication_key() -> None:
-    alice, bob = parties(qber=0.25)
-    before = bob._pool.available_bit
-    run_in_process(alice, bob)
-    assert alice._pool.available_bit == bob._pool.available_bit == before
+    pools = new_pools()
+    before = pools[0].available_bit
+    run_in_process(*parties(qber=0.25, pools=pools))
+    assert pools[0].available_bit == pools[1].available_bit == before
 
 
 @pytest.mark.parametrize("start", [64, 100, 256, 448])
 def test_a_changed_position_in_the_pool_costs_one_block_and_no_more(start: int) -> None:
     """Somebody raises the position that Bob names: the block is lost, and the next honest one succeeds."""
-    sent, received = records()
-    shared = os.urandom(512)
-    pools = AuthenticationPool("link", shared), AuthenticationPool("link", shared)
+    pools = new_pools(512)
 
     def shift(number: int, data: bytes) -> bytes:
         message = messages.decode(data)
-        if isinstance(message, messages.Announcement):
-            return messages.encode(msgspec.structs.replace(message, authentication_start=start))
+        if isinstance(message, messages.Confirmation):
+            return messages.encode(msgspec.structs.replace(message, start=start))
         return data
 
-    alice, bob = Alice(sent, SETTINGS, pools[0]), Bob(received, SETTINGS, pools[1])
+    alice, bob = parties(pools=pools)
     run_with(alice, bob, shift)
     require_no_key(alice, bob)
-    alice, bob = Alice(sent, SETTINGS, pools[0]), Bob(received, SETTINGS, pools[1])
+    alice, bob = parties(pools=pools)
     run_in_process(alice, bob)
     assert isinstance(bob.outcome, KeyBlock)
     assert pools[0].available_bit == pools[1].available_bit
@@ -225,8 +225,8 @@ def test_a_sample_changed_towards_one_end_ends_at_both() -> None:
     def spoil(number: int, data: bytes) -> bytes:
         message = messages.decode(data)
         if isinstance(message, messages.Sifting):
-            inverted = bytes(byte ^ 0xFF for byte in message.sample_bits)
-            return messages.encode(msgspec.structs.replace(message, sample_bits=inverted))
+            x_inverted, z_inverted = (bytes(byte ^ 0xFF for byte in sample) for sample in message.sample_bits)
+            return messages.encode(msgspec.structs.replace(message, sample_bits=(x_inverted, z_inverted)))
         return data
 
     alice, bob = parties()
@@ -248,32 +248,32 @@ def test_verification_is_answered_only_so_often() -> None:
 
 
 def test_a_forged_announcement_costs_no_authentication_key() -> None:
-    alice, _ = parties()
-    before = alice._pool.available_bit
-    alice.receive(messages.encode(messages.Announcement(b"\x01\0\0\0", b"\0", UUID(int=0), 900)))
+    pools = new_pools()
+    before = pools[0].available_bit
+    alice, _ = parties(pools=pools)
+    alice.receive(messages.encode(messages.Announcement(bytes(16), b"\x01", b"\0")))
     assert isinstance(alice.outcome, DistillationAborted)
-    assert alice._pool.available_bit == before
+    assert pools[0].available_bit == before
 
 
 def test_a_block_without_authentication_key_does_not_begin() -> None:
-    alice, bob = parties(pool_byte=63)
+    alice, bob = parties(pools=new_pools(63))
     run_in_process(alice, bob)
     assert "authentication pool of link holds 504 bit of key" in str(bob.outcome)
     assert isinstance(alice.outcome, PeerAborted)
 
 
 def test_pools_that_differ_never_give_key() -> None:
-    sent, received = records()
-    alice = Alice(sent, SETTINGS, AuthenticationPool("link", os.urandom(1024)))
-    bob = Bob(received, SETTINGS, AuthenticationPool("link", os.urandom(1024)))
+    alice, bob = parties(pools=(new_pools()[0], new_pools()[1]))
     run_in_process(alice, bob)
     assert isinstance(alice.outcome, AuthenticationFailed)
     assert isinstance(bob.outcome, PeerAborted)
 
 
 def test_spent_authentication_key_is_never_used_again() -> None:
-    alice, bob = parties()
-    alice._pool.take(PoolPosition(UUID(int=0), 0), 64)
+    pools = new_pools()
+    alice, bob = parties(pools=pools)
+    pools[0].take(PoolPosition(UUID(int=0), 0), 64)
     run_in_process(alice, bob)
     assert isinstance(alice.outcome, ProtocolViolation)
     require_no_key(alice, bob)
@@ -359,15 +359,23 @@ def test_wrong_bits_all_through_end_in_one_error() -> None:
     run_with(alice, bob, spoil)
     assert isinstance(bob.outcome, VerificationFailed)
     assert isinstance(alice.outcome, PeerAborted)
-    assert bob.ledger.verification_leaked_bit["X"] == 4 * 128
+    assert bob.ledger.verification_leaked_bit["X"] == 3 * 128  # Twice of the key, then of its only piece.
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        messages.Errors(((0, 0, 0), (0, 0, 0))),
-        messages.Confirmation(bytes(16)),
+        messages.Errors(((0, 0, 0), (0, 0, 0)), 1024),
+        messages.Confirmation(UUID(int=0), 0, bytes(16)),
+        messages.Acknowledgement(bytes(16)),
         messages.Parities(b""),
+        messages.Syndromes(b""),
+        messages.SyndromeRequest(0, 1, 40, 64, 0),
+        messages.IncrementRequest(b"\1"),
+        messages.PieceHashRequest(0),
+        messages.PieceHashes(bytes(32), bytes(16)),
+        messages.RevelationRequest(0, b"\1"),
+        messages.Revelation(b""),
         messages.Amplification(uuid4(), (b"", b"")),
         messages.Query((Question(0, b"", b"", b""),)),
         messages.Abort("enough"),
@@ -416,12 +424,108 @@ def test_nothing_of_the_raw_key_survives_an_abort() -> None:
 
 
 @pytest.mark.parametrize("gap", [2**32, 2**40])
-def test_a_darkness_too_long_for_the_format_aborts(gap: int) -> None:
-    _, received = records()
-    late = ReceiverRecord(received.slots + gap, received.bases, received.bits)
-    bob = Bob(late, SETTINGS, AuthenticationPool("link", bytes(1024)))
-    bob.start()
-    assert isinstance(bob.outcome, DistillationAborted)
+def test_a_long_darkness_is_told_as_any_other_gap(gap: int) -> None:
+    sent, received = records()
+    alice_pool, bob_pool = new_pools()
+    alice = Alice(replace(sent, slots=sent.slots + gap), SETTINGS, OneTimeTags(alice_pool))
+    bob = Bob(replace(received, slots=received.slots + gap), SETTINGS, OneTimeTags(bob_pool))
+    run_in_process(alice, bob)
+    assert isinstance(bob.outcome, KeyBlock)
+
+
+FAR = replace(SETTINGS, round_trip_s=1.0)
+"""Two ends that cannot wait for the questions of Cascade."""
+
+
+@pytest.mark.parametrize("qber", [0.0, 0.01, 0.03, 0.05])
+def test_far_ends_reconcile_one_way(qber: float) -> None:
+    alice, bob = parties(FAR, qber=qber, detections=40_000)
+    spoken = 0
+
+    def count(number: int, data: bytes) -> bytes:
+        nonlocal spoken
+        spoken = number
+        return data
+
+    run_with(alice, bob, count)
+    assert isinstance(bob.outcome, KeyBlock)
+    assert alice.outcome == bob.outcome
+    assert alice.ledger == bob.ledger
+    assert bob.ledger.reconciliation == {"X": "ldpc", "Z": "ldpc"}
+    assert spoken < 40
+
+
+def test_bobs_words_count_where_his_errors_stay_his_own() -> None:
+    """Of one-way codes the proof is told what Bob said; of Cascade that an eavesdropper knows his errors."""
+    for agreed, told in ((SETTINGS, True), (FAR, False)):
+        seen = []
+
+        def proof(counts: BasisCounts, *, basis: int, leaked_bit: int, error_pattern_told: bool, seen: list[object] = seen) -> ProvenLength:
+            seen.append((basis, leaked_bit, error_pattern_told))
+            return half_of_the_key(counts, basis=basis, leaked_bit=leaked_bit, error_pattern_told=error_pattern_told)
+
+        alice, bob = parties(replace(agreed, proof=proof))
+        run_in_process(alice, bob)
+        ledger = bob.ledger
+        for basis, name in enumerate("XZ"):
+            alice_said = ledger.parities_leaked_bit[name] + ledger.verification_leaked_bit[name]
+            bob_said = ledger.bob_told_bit[name]
+            assert bob_said > 3 * 8
+            assert seen.count((basis, alice_said + (0 if told else bob_said), told)) == 2
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, FAR], ids=["cascade", "ldpc"])
+def test_errors_that_nothing_finds_are_revealed_and_counted(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    corrected = Bob._corrected
+
+    def leave_an_error(bob: Bob, bits: np.ndarray) -> messages.Message:
+        bits[70_000] ^= 1
+        return corrected(bob, bits)
+
+    monkeypatch.setattr(Bob, "_corrected", leave_an_error)
+    alice, bob = parties(settings, detections=400_000)
+    run_in_process(alice, bob)
+    assert isinstance(bob.outcome, KeyBlock)
+    assert alice.outcome == bob.outcome
+    assert alice.ledger == bob.ledger
+    kept = {name: bob.ledger.sifted[name] - bob.ledger.sampled[name] for name in "XZ"}
+    assert bob.ledger.revealed_bit == {name: min(65_536, size - 65_536) for name, size in kept.items()}
+    assert all(bob.ledger.leaked_bit(name) > bob.ledger.revealed_bit[name] + 128 for name in "XZ")
+
+
+def test_pieces_are_told_once_and_only_when_they_are_due() -> None:
+    for number, bad in enumerate([[messages.RevelationRequest(0, b"\1")], 2 * [messages.PieceHashRequest(0)]]):
+        alice, bob = parties()
+        sifting = alice.receive(bob.start() or b"")
+        alice.receive(bob.receive(sifting or b"") or b"")
+        for message in bad:
+            alice.receive(messages.encode(message))
+        assert isinstance(alice.outcome, ProtocolViolation), number
+
+
+def test_counts_that_no_honest_channel_gives_end_before_anything_is_told() -> None:
+    alice, bob = parties(replace(SETTINGS, objection=lambda counts: f"{counts.shape} looks odd"))
+    run_in_process(alice, bob)
+    assert isinstance(alice.outcome, ImplausibleStatistics)
+    assert isinstance(bob.outcome, PeerAborted)
+    assert "(2, 3) looks odd" in str(bob.outcome)
+
+
+def test_ends_that_agreed_on_different_things_never_get_key() -> None:
+    pools = new_pools()
+    alice, _ = parties(replace(SETTINGS, agreement=b"50 km"), pools=pools)
+    _, bob = parties(replace(SETTINGS, agreement=b"51 km"), pools=pools)
+    run_in_process(alice, bob)
+    assert isinstance(alice.outcome, AuthenticationFailed)
+    assert isinstance(bob.outcome, PeerAborted)
+
+
+def test_the_transcript_is_the_same_at_both_ends_and_holds_no_tag() -> None:
+    alice, bob = parties(replace(SETTINGS, agreement=b"50 km"))
+    run_in_process(alice, bob)
+    assert alice.transcript == bob.transcript
+    assert alice.transcript[0] == b"50 km"
+    assert not any(isinstance(messages.decode(data), messages.Confirmation) for data in alice.transcript[1:])
 
 
 def test_nothing_of_the_key_shows() -> None:
@@ -432,3 +536,44 @@ def test_nothing_of_the_key_shows() -> None:
     assert repr(bob.outcome) == f"KeyBlock({bob.outcome.block_id}, {bob.outcome.length_bit} bit)"
     assert "array" not in repr(records()[0])
     assert "array" not in repr(records()[1])
+
+
+def test_a_full_pool_is_given_no_more() -> None:
+    pools = new_pools(FULL_BIT // 8)
+    before = pools[0].available_bit
+    for replenished_bit in (0, SETTINGS.replenish_bit):
+        alice, bob = parties(pools=pools)
+        run_in_process(alice, bob)
+        assert isinstance(bob.outcome, KeyBlock)
+        assert alice.outcome == bob.outcome
+        assert alice.ledger.authentication_replenished_bit == replenished_bit
+    assert pools[0].available_bit == pools[1].available_bit == before
+
+
+def test_a_share_for_the_pool_that_was_not_agreed_on_is_refused() -> None:
+    def raise_it(number: int, data: bytes) -> bytes:
+        message = messages.decode(data)
+        if isinstance(message, messages.Errors):
+            return messages.encode(msgspec.structs.replace(message, replenish_bit=2048))
+        return data
+
+    alice, bob = parties()
+    run_with(alice, bob, raise_it)
+    assert isinstance(alice.outcome, ProtocolViolation)
+
+
+def test_an_aborted_block_accounts_for_the_key_of_its_tags() -> None:
+    alice, bob = parties()
+    run_with(alice, bob, lambda number, data: b"lost" if alice.state is State.FINISHED else data)
+    assert isinstance(bob.outcome, ProtocolViolation)
+    assert bob.ledger.authentication_spent_bit == 512
+    assert bob.ledger.epsilon_authentication == alice.ledger.epsilon_authentication > 0
+
+
+def test_an_abandoned_block_is_destroyed() -> None:
+    alice, bob = parties()
+    alice.receive(bob.start() or b"")
+    assert isinstance(messages.decode(alice.abandon("nobody answers") or b""), messages.Abort)
+    assert "nobody answers" in str(alice.outcome)
+    assert alice._keys == []
+    assert alice.abandon("twice") is None

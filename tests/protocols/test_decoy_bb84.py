@@ -16,12 +16,21 @@ from tiandi.physics.equipment import BasisChoice, Receiver, Transmitter
 from tiandi.protocols.clicks import AfterPulsing, sample_clicks
 from tiandi.protocols.decoy_bb84 import (
     expected_counts,
+    implausibility,
     outcome_probabilities,
     sample_detections,
 )
+from tiandi.protocols.eavesdroppers import photon_number_splitting
 
 SIGMAS = 5.0
 FALSE_ALARM = 1e-6
+
+
+TRANSMITTER = Transmitter(clock_hz=1e8, mean_photon_numbers=(0.6, 0.2, 0.001), probabilities=(0.6, 0.3, 0.1), x_basis_probability=0.5)
+RECEIVER = Receiver(
+    detector=Detector(efficiency=0.6, dark_count_rate_hz=500.0, dead_time_s=5e-8), gate_s=1e-9, optics_efficiency=0.8, misalignment=0.01,
+    basis_choice="passive", x_basis_probability=0.5,
+)  # fmt: skip
 
 
 def follow_photons(
@@ -219,3 +228,42 @@ def test_no_light_and_no_noise_give_no_detections(transmitter: Transmitter, rece
     outcomes = outcome_probabilities(transmitter, quiet, np.array([0.0]))
     alice, bob = sample_detections(transmitter, quiet, outcomes, np.array([10**15]), np.random.default_rng(1))
     assert alice.slots.size == bob.slots.size == 0
+
+
+@pytest.mark.parametrize("basis_choice", ["active", "passive"])
+@pytest.mark.parametrize("loss_db", [3.0, 20.0, 40.0])
+def test_no_honest_channel_is_implausible(basis_choice: str, loss_db: float) -> None:
+    """20 links, each compared four times at 1e-12: the false alarms of all are below 1e-10."""
+    receiver = replace(RECEIVER, basis_choice=basis_choice)
+    outcomes = outcome_probabilities(TRANSMITTER, receiver, np.array([10 ** (-loss_db / 10)]))
+    for seed in range(20):
+        sent, received = sample_detections(TRANSMITTER, receiver, outcomes, np.array([10**7]), np.random.default_rng(seed))
+        matched = sent.bases == received.bases
+        counts = [np.bincount(sent.intensities[matched & (sent.bases == basis)], minlength=3) for basis in (0, 1)]
+        assert implausibility(counts, TRANSMITTER.mean_photon_numbers, TRANSMITTER.probabilities) is None
+
+
+def test_photon_number_splitting_is_implausible() -> None:
+    """Pulses of one photon are blocked: signals keep their rate at 20 dB, decoys cannot."""
+    attack = photon_number_splitting(TRANSMITTER, RECEIVER, np.array([0.01]))
+    sent, received = sample_detections(TRANSMITTER, RECEIVER, attack.outcomes, np.array([10**7]), np.random.default_rng(1))
+    matched = sent.bases == received.bases
+    counts = [np.bincount(sent.intensities[matched & (sent.bases == basis)], minlength=3) for basis in (0, 1)]
+    assert "than its photons account for" in str(implausibility(counts, TRANSMITTER.mean_photon_numbers, TRANSMITTER.probabilities))
+
+
+@pytest.mark.parametrize(
+    ("counts", "why"),
+    [
+        ([[6000, 3000, 1000]] * 2, None),  # As many as pulses: noise alone.
+        ([[18_000, 3000, 50]] * 2, None),  # As many as photons: light alone.
+        ([[6000, 3000, 1000], [6000, 4000, 1000]], "more often than the brighter"),
+        ([[25_000, 3000, 1000]] * 2, "than its photons account for"),
+        ([[0, 0, 0]] * 2, None),
+        ([[1, 0, 0]] * 2, None),
+        ([[0, 40, 0]] * 2, "more often than the brighter"),
+    ],
+)
+def test_shares_lie_between_those_of_pulses_and_of_photons(counts: list[list[int]], why: str | None) -> None:
+    objection = implausibility(counts, (0.6, 0.2, 0.0), (0.6, 0.3, 0.1))
+    assert objection is None if why is None else why in str(objection)

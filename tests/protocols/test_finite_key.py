@@ -140,3 +140,61 @@ def test_what_no_light_gives_is_refused(changes: dict[str, tuple[float, ...]], f
         decoy_bounds(
             given["counts"], given["errors"], mean_photon_numbers=given["mean_photon_numbers"], probabilities=P, epsilon_secrecy=1e-9
         )
+
+
+HADAMARD = np.array([[1, 1], [1, -1]]) / np.sqrt(2)
+
+
+def entropy_bit(weights: np.ndarray) -> float:
+    """Von Neumann or Shannon entropy of eigenvalues or probabilities that add up to at most 1."""
+    weights = weights[weights > 1e-15]
+    return float(-(weights * np.log2(weights)).sum())
+
+
+def entropy_of_alice(state: np.ndarray, *, error_told: bool) -> tuple[float, float]:
+    """H(Z of Alice | Eve, and the error if told) of a pure state (2, 2, d) of Alice, Bob and Eve; and the rate of phase errors."""
+    in_x = np.einsum("ij,kl,jle->ike", HADAMARD, HADAMARD, state)
+    phase_error = float((np.abs(in_x[[0, 1], [1, 0]]) ** 2).sum())
+    bits, errors = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    eve = state[bits, bits ^ errors]  # Not normalised: what Eve holds for each bit of Alice and each error.
+    groups = [eve[errors == error] for error in (0, 1)] if error_told else [eve]
+    with_eve = sum(entropy_bit(np.linalg.eigvalsh(np.einsum("ie,if->ef", group, group.conj())).real) for group in groups)
+    if error_told:
+        return entropy_bit((np.abs(eve) ** 2).sum(axis=1)) - with_eve, phase_error
+    of_bits = [np.einsum("ie,if->ef", eve[bits == bit], eve[bits == bit].conj()) for bit in (0, 1)]
+    return sum(entropy_bit(np.linalg.eigvalsh(part).real) for part in of_bits) - with_eve, phase_error
+
+
+def test_errors_told_take_nothing_from_the_proof_of_a_qubit() -> None:
+    """States of two qubits and Eve, drawn at random: her uncertainty stays above 1 - h(phase error) when she is told the error as well."""
+    generator = np.random.default_rng(1)
+    told_less = 0
+    for _ in range(500):
+        good = np.zeros((2, 2, 4))
+        good[0, 0, 0] = good[1, 1, 0] = np.sqrt(0.5)
+        noise = generator.normal(size=(2, 2, 4)) + 1j * generator.normal(size=(2, 2, 4))
+        state = good + generator.uniform(0, 0.3) * noise
+        state /= np.linalg.norm(state)
+        kept, phase_error = entropy_of_alice(state, error_told=False)
+        told, _ = entropy_of_alice(state, error_told=True)
+        assert told >= 1 - binary_entropy(phase_error) - 1e-9
+        told_less += told < kept - 1e-6
+    assert told_less > 400  # She does learn something: only the bound does not move.
+
+
+def test_an_error_pattern_that_is_told_costs_the_share_of_the_vacuum() -> None:
+    common: dict[str, Any] = {
+        "key_counts": COUNTS,
+        "key_errors": 0.01 * COUNTS,
+        "test_counts": COUNTS,
+        "test_errors": 0.01 * COUNTS,
+        "mean_photon_numbers": MU,
+        "probabilities": P,
+        "leaked_bit": 20_000,
+        "epsilon_secrecy": 1e-9,
+        "epsilon_correctness": 1e-15,
+        "bound": "asymptotic",
+    }
+    kept, told = proven_key(**common), proven_key(**common, error_pattern_told=True)
+    assert kept.key_basis.vacuum > 0
+    assert kept.length_bit - told.length_bit == pytest.approx(float(kept.key_basis.vacuum))

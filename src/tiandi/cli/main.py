@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter, Token
 
 import tiandi
-from tiandi.cli import EXIT_FAILED
+from tiandi.cli import EXIT_FAILED, distill
 from tiandi.errors import InputError, NoPassError
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ app = App(
     version=tiandi.__version__,
     suppress_keyboard_interrupt=False,
 )
+
+app.command(distill.app)
 
 ScenarioName = Annotated[str, Parameter(name="--scenario", help="Name of a packaged scenario, or a TOML file.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object instead of tables.")]
@@ -185,9 +187,11 @@ def _print_json(value: object) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Notify]:
-    """A progress bar on standard error, if somebody is looking at it."""
+    """A progress bar on standard error, if somebody is looking at it, and a word when loops must be compiled first."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from tiandi.compiling import announce_compilation
 
     bar = Progress(
         TextColumn("{task.description}"),
@@ -198,6 +202,6 @@ def _progress() -> Iterator[Notify]:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    with bar:
+    with bar, announce_compilation(bar.console.print if sys.stderr.isatty() else lambda _: None):
         task = bar.add_task("loading", total=1)
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

@@ -19,6 +19,7 @@ from typing import Any, cast
 import numba
 import numpy as np
 
+from tiandi.compiling import kernel
 from tiandi.distill.fourier_stages import Words, additions_of_sixteen, stages
 from tiandi.distill.vectors import Lanes, add, broadcast, load, multiply, row_additions, store, transpose
 
@@ -64,11 +65,6 @@ def aligned_words(count: int) -> Words:
     raw = np.empty(count + 7, np.uint64)
     start = -(raw.ctypes.data // raw.itemsize) % 8
     return raw[start : start + count]
-
-
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` compiled at its first call and kept on disk."""
-    return cast(Callable[..., Any], numba.njit(cache=True, nogil=True)(function))
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:

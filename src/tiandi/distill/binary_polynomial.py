@@ -17,7 +17,8 @@ from __future__ import annotations
 import numpy as np
 
 from tiandi.bits import BitArray
-from tiandi.distill.additive_fourier import aligned_words, evaluate, evaluate_transposed, inlined, interpolate_transposed, kernel
+from tiandi.compiling import kernel
+from tiandi.distill.additive_fourier import aligned_words, evaluate, evaluate_transposed, inlined, interpolate_transposed
 from tiandi.distill.fourier_stages import SMALLEST_LEVELS, Words
 from tiandi.distill.vectors import Lanes, load, multiply, pack_64, store
 

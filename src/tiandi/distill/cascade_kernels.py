@@ -18,6 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from tiandi.compiling import kernel
 from tiandi.distill.cascade_plan import FRAME_BITS, FRAME_MASK
 
 BITS, STARTS, ODD = 0, 1, 2
@@ -27,7 +28,6 @@ REFUSED = -1
 ONE = np.uint64(1)
 ALL = np.uint64(2**64 - 1)
 
-_kernel = numba.njit(cache=True, nogil=True)
 # Arrays are passed by value, a dozen numbers each: to call an inner function costs more than what it does.
 _inlined = numba.njit(nogil=True, forceinline=True)
 
@@ -95,7 +95,7 @@ def _subset_parity(rows, masks, offsets, subset, level, start, root):  # type: i
     return _ones(total) & 1
 
 
-@_kernel
+@kernel
 def subset_parities(rows, masks, offsets, out):  # type: ignore[no-untyped-def]
     """Parities of all random subsets of a batch."""
     words = rows.shape[2]
@@ -110,7 +110,7 @@ def subset_parities(rows, masks, offsets, out):  # type: ignore[no-untyped-def]
         out[s] = _ones(total) & 1
 
 
-@_kernel
+@kernel
 def make_rows(rows, sums, maps, openings):  # type: ignore[no-untyped-def]
     """Write rows (the pass times 2^FRAME_BITS plus the frame) from those of the first pass, and the parities of their words."""
     words = rows.shape[2]
@@ -185,7 +185,7 @@ def _exists(rows, number, passes, root, position):  # type: ignore[no-untyped-de
     return position >> root < frames and position & ((1 << root) - 1) < rows.shape[2] << 6
 
 
-@_kernel
+@kernel
 def tell_blocks(rows, sums, shapes, openings, out):  # type: ignore[no-untyped-def]
     """Alice: the packed block parities of the rows opened; ``shapes`` are level, blocks and blocks told of each pass."""
     at = 0
@@ -197,7 +197,7 @@ def tell_blocks(rows, sums, shapes, openings, out):  # type: ignore[no-untyped-d
             at += 1
 
 
-@_kernel
+@kernel
 def tell_halves(rows, sums, masks, offsets, opened, root, searches, going_on, turns, starts, out):  # type: ignore[no-untyped-def]
     """Alice: take the packed turns of the searches that go on, begin new ones, tell the packed parity of each one's left half.
 
@@ -298,7 +298,7 @@ def _correct(rows, sums, counts, maps, opened, frame, position, own):  # type: i
             _toggle(rows, sums, counts, frame, number, _start_of_part(rows, sums, frame, number, there))
 
 
-@_kernel
+@kernel
 def enter_blocks(rows, sums, counts, shapes, opened, frame_parities, openings, told):  # type: ignore[no-untyped-def]
     """Bob: note which blocks of the rows opened differ from the packed parities told."""
     at = 0
@@ -324,7 +324,7 @@ def enter_blocks(rows, sums, counts, shapes, opened, frame_parities, openings, t
         opened[frame] = number + 1
 
 
-@_kernel
+@kernel
 def enter_halves(rows, sums, counts, maps, masks, offsets, opened, active, root, searches, count, told, turns):  # type: ignore[no-untyped-def]
     """Bob: step each search into the half that differs, correct what is found; returns how many go on.
 
@@ -357,7 +357,7 @@ def enter_halves(rows, sums, counts, maps, masks, offsets, opened, active, root,
     return kept
 
 
-@_kernel
+@kernel
 def choose(rows, sums, counts, opened, active, root, least, searches, count, openings):  # type: ignore[no-untyped-def]
     """Bob: let each frame without searches take up parts that differ in its earliest such pass, or ask for its next pass.
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from tiandi.bits import BitArray
+from tiandi.compiling import kernel
 from tiandi.errors import InputError
 
 CIRCULANT_SIZES = range(128, 513, 64)
@@ -144,7 +144,7 @@ def _random_words(seed: int, count: int) -> NDArray[np.uint64]:
     return np.random.Philox(key=seed).random_raw(count)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _draw(state):  # type: ignore[no-untyped-def]
     """Next word of SplitMix64 (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195)."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -154,13 +154,13 @@ def _draw(state):  # type: ignore[no-untyped-def]
     return word ^ (word >> np.uint64(31))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _offset(row, other_row, shift, other_shift, circulant):  # type: ignore[no-untyped-def]
     """Which two checks of two rows share a bit, as one number: the difference of the shifts, from the smaller row."""
     return (shift - other_shift if row < other_row else other_shift - shift) % circulant
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _choose_rows(degree, chain, load, state, chosen):  # type: ignore[no-untyped-def]
     """The emptiest rows, ties drawn by lot; a column of degree two is the next link of the chain."""
     rows = load.size
@@ -179,7 +179,7 @@ def _choose_rows(degree, chain, load, state, chosen):  # type: ignore[no-untyped
         lots[emptiest] = np.inf
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _choose_shifts(rows, circulant, taken, state, shifts):  # type: ignore[no-untyped-def]
     """For each of ``rows`` the first shift from a random one on that closes fewest cycles of four edges."""
     for j in range(rows.size):
@@ -198,7 +198,7 @@ def _choose_shifts(rows, circulant, taken, state, shifts):  # type: ignore[no-un
                 break
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _place(degrees, row_count, circulant, seed, rows, shifts):  # type: ignore[no-untyped-def]
     """Rows and shifts of every column, from the lowest degree to the highest."""
     state = np.array([seed], np.uint64)
@@ -215,13 +215,13 @@ def _place(degrees, row_count, circulant, seed, rows, shifts):  # type: ignore[n
                 taken[low, high, _offset(rows[column, j], rows[column, i], shifts[column, j], shifts[column, i], circulant)] = True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _add_bits(target, source):  # type: ignore[no-untyped-def]
     for j in range(target.size):
         target[j] ^= source[j]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _sum_rows(row_starts, edge_columns, edge_shifts, bits, parities):  # type: ignore[no-untyped-def]
     circulant = parities.shape[1]
     for row in range(parities.shape[0]):

@@ -12,13 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import entr
 
 from tiandi.bits import BitArray
+from tiandi.compiling import kernel
 from tiandi.distill.ldpc_codes import CodeName, QuasiCyclicCode, build_code
 from tiandi.distill.ldpc_evolution import (
     LARGEST_BELIEF,
@@ -147,7 +147,7 @@ def _find_errors(name: CodeName, syndrome: BitArray, frame_bit: int, shuffle: bo
     return (haloed[:, : name.circulant] < 0).ravel()[:frame_bit].astype(np.uint8) if found else None
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _visit(start, degree, positions, parts, circulant, sign, table, tables, belief, messages, heard, shuffle):  # type: ignore[no-untyped-def]
     """Let 64 checks hear their bits and answer; returns how many found their parity wrong.
 
@@ -184,7 +184,7 @@ def _visit(start, degree, positions, parts, circulant, sign, table, tables, beli
     return count(is_less(sign, zero))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _satisfied(row_starts, positions, circulant, signs, belief):  # type: ignore[no-untyped-def]
     """Whether the errors believed in have the syndrome ``signs``."""
     words = circulant // LANES
@@ -200,7 +200,7 @@ def _satisfied(row_starts, positions, circulant, signs, belief):  # type: ignore
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _decode(row_starts, positions, parts, kinds, tables, unsatisfied, circulant, signs, belief, shuffle):  # type: ignore[no-untyped-def]
     """Pass over all rows until every check is satisfied; returns whether that came about. ``belief`` ends up as what is believed."""
     words, rows = circulant // LANES, row_starts.size - 1
@@ -229,7 +229,7 @@ def _decode(row_starts, positions, parts, kinds, tables, unsatisfied, circulant,
     return False
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _next_step(visited, wrong, checks, unsatisfied):  # type: ignore[no-untyped-def]
     """The step of the evolution that comes after the share of checks just found wrong; the first pass goes step by step."""
     last = unsatisfied.size - 1

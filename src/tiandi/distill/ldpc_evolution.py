@@ -14,6 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from tiandi.compiling import kernel
+
 STEPS_PER_NAT = 3.5
 """A message of one stands for this part of a natural unit of log-likelihood ratio: finer steps, and a certain bit would look doubtful."""
 LARGEST_MESSAGE = 63
@@ -83,7 +85,7 @@ def _add_message(belief, message, wide):  # type: ignore[no-untyped-def]
         belief[belief.size - 1] += wide[wide.size - 1 - i]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _hear(bit_degrees, edges, qber, prior, message, above, agreeing):  # type: ignore[no-untyped-def]
     """What a check hears along an edge when the bit's every other edge carries ``message``.
 
@@ -110,7 +112,7 @@ def _hear(bit_degrees, edges, qber, prior, message, above, agreeing):  # type: i
     above[0], agreeing[0] = 1.0, agreeing[1]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _answer(above, agreeing, others, scale, table, answer, share):  # type: ignore[no-untyped-def]
     """Fill the ``table`` of checks that hear ``others`` bits beside the one they answer; add ``share`` of their answers to ``answer``."""
     told = 0
@@ -126,7 +128,7 @@ def _answer(above, agreeing, others, scale, table, answer, share):  # type: igno
         answer[LARGEST_MESSAGE - told] += share * wrong
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _evolve(bit_degrees, edges, check_degrees, checks, check_edges, qber, prior, tables, unsatisfied):  # type: ignore[no-untyped-def]
     """Fill ``tables`` and ``unsatisfied``; returns the steps taken and whether the errors die out."""
     recent = np.zeros((STEPS_PER_ITERATION, 2 * LARGEST_MESSAGE + 1))

@@ -7,14 +7,15 @@ uses them does not notice a change of this file: empty ``__pycache__`` after one
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 from numba.extending import models, register_model
+
+from tiandi.compiling import target_features
 
 intrinsic: Any = extending.intrinsic  # Its own types count the compiler's argument among the caller's.
 
@@ -51,9 +52,7 @@ class _MaskModel(models.PrimitiveModel):
 @cache
 def shuffle_flag() -> bool | None:
     """True where one instruction looks up 64 bytes (AVX-512 VBMI); None for the portable form. `looked_up` chooses by the type."""
-    if os.environ.get("NUMBA_CPU_NAME") or os.environ.get("NUMBA_CPU_FEATURES"):
-        return None  # Compiled for another processor than this one.
-    return True if binding.get_host_cpu_features().get("avx512vbmi", False) else None
+    return True if target_features().get("avx512vbmi", False) else None
 
 
 def _address(context, builder, signature, arguments, pointee):  # type: ignore[no-untyped-def]

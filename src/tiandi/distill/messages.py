@@ -18,27 +18,27 @@ class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True)
 
 
 class Announcement(Message, frozen=True):
-    """Bob: which slots clicked (gaps between them, little-endian uint32) and in which basis; which authentication key will be used."""
+    """Bob: which slots clicked (LEB128, see `sifting.encode_slots`), and in which basis; and a number that no other block has."""
 
-    gaps: bytes
+    nonce: bytes
+    slots: bytes
     bases: bytes
-    authentication_segment: UUID
-    authentication_start: Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
 class Sifting(Message, frozen=True):
-    """Alice: which of these detections are in her basis, their intensities (a byte each), and a random sample with her bits of it."""
+    """Alice: which of these detections are in her basis, their intensities digit by digit, and of each basis a random sample: which of its
+    sifted bits it takes, and her values of them."""
 
     matched: bytes
-    intensities: bytes
-    sampled: bytes
-    sample_bits: bytes
+    intensities: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=8)]
+    sampled: tuple[bytes, bytes]
+    sample_bits: tuple[bytes, bytes]
 
 
 class Estimate(Message, frozen=True):
-    """Bob: his bits of the sample."""
+    """Bob: his bits of the samples."""
 
-    sample_bits: bytes
+    sample_bits: tuple[bytes, bytes]
 
 
 class Proceed(Message, frozen=True):
@@ -69,6 +69,28 @@ class Parities(Message, frozen=True):
     bits: bytes
 
 
+class SyndromeRequest(Message, frozen=True):
+    """Bob: tell the syndromes of the key of one basis, cut into so many frames, under this LDPC code."""
+
+    basis: int
+    frames: int
+    rows: int
+    circulant: int
+    seed: int
+
+
+class IncrementRequest(Message, frozen=True):
+    """Bob: these frames (a bit each) need more."""
+
+    frames: bytes
+
+
+class Syndromes(Message, frozen=True):
+    """Alice: what the next stage tells of the frames asked for, one after the other."""
+
+    bits: bytes
+
+
 class VerificationRequest(Message, frozen=True):
     """Bob: I hold your key of this basis, I think."""
 
@@ -82,10 +104,38 @@ class Verification(Message, frozen=True):
     hash: bytes
 
 
+class PieceHashRequest(Message, frozen=True):
+    """Bob: the keys still differ; tell where."""
+
+    basis: int
+
+
+class PieceHashes(Message, frozen=True):
+    """Alice: a fresh hash key and the hashes of all pieces of her key under it."""
+
+    hash_key: bytes
+    hashes: bytes
+
+
+class RevelationRequest(Message, frozen=True):
+    """Bob: these pieces (a bit each) cannot be corrected; tell them."""
+
+    basis: int
+    pieces: bytes
+
+
+class Revelation(Message, frozen=True):
+    """Alice: the bits of the pieces, one after the other. They are public from now on and count as leaked."""
+
+    bits: bytes
+
+
 class Errors(Message, frozen=True):
-    """Bob: how many bits he corrected, by basis and intensity. He has verified both keys."""
+    """Bob: how many bits he corrected, by basis and intensity, having verified both keys; and how much of them goes to the authentication
+    pool."""
 
     counts: tuple[tuple[int, ...], tuple[int, ...]]
+    replenish_bit: int
 
 
 class Amplification(Message, frozen=True):
@@ -96,7 +146,15 @@ class Amplification(Message, frozen=True):
 
 
 class Confirmation(Message, frozen=True):
-    """Either end: the tag of everything said so far."""
+    """Bob: the tag of everything said so far, and the place in the authentication pool that paid for it."""
+
+    segment: UUID
+    start: Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+    tag: bytes
+
+
+class Acknowledgement(Message, frozen=True):
+    """Alice: her tag of everything said so far. Both have the key."""
 
     tag: bytes
 
@@ -115,11 +173,19 @@ AnyMessage = (
     | Reconciliation
     | Query
     | Parities
+    | SyndromeRequest
+    | IncrementRequest
+    | Syndromes
     | VerificationRequest
     | Verification
+    | PieceHashRequest
+    | PieceHashes
+    | RevelationRequest
+    | Revelation
     | Errors
     | Amplification
     | Confirmation
+    | Acknowledgement
     | Abort
 )
 

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiandi.bits import BitArray, unpack
 from tiandi.distill import messages
 from tiandi.distill.amplification import toeplitz_hash, toeplitz_seed_bit
-from tiandi.distill.authentication import AuthenticationPool, PoolPosition
+from tiandi.distill.authentication import Authentication
 from tiandi.distill.ledger import BasisCounts, Ledger
 from tiandi.distill.messages import Message
 from tiandi.distill.records import BASIS_NAMES, KeyBlock
-from tiandi.errors import DistillationAborted, NoSecretKey, PeerAborted, ProtocolViolation, QberTooHigh
+from tiandi.distill.sifted_key import SiftedKey
+from tiandi.distill.sifting import Words, pack_words
+from tiandi.errors import (
+    DistillationAborted,
+    ImplausibleStatistics,
+    KeysExhausted,
+    NoSecretKey,
+    PeerAborted,
+    ProtocolViolation,
+    QberTooHigh,
+)
 from tiandi.tags import TAG_KEY_BYTE, forgery_probability
 from tiandi.units import BIT_PER_BYTE, byte_from_bit
 
 HASH_BIT = 128
-VERIFICATION_ATTEMPTS = 4
+HASH_KEY_BYTE = 32
+HASH_BYTE = 16
+REPAIRS = 1
+"""How often a key that Cascade left with errors is searched again before its wrong pieces are revealed."""
+PIECE_BIT = 65536
+"""Bits of a piece that is revealed when it cannot be corrected."""
 LENGTH_BYTE = 8
-MAXIMUM_MESSAGE_BYTE = 1 << 28
+LEAST_SAID_BYTE, SAID_BYTE_PER_EVENT = 1 << 24, 64
+"""A block never needs more than so many bytes of talk, and so many for each event of an end's record."""
 
 
 class State(Enum):
@@ -35,6 +52,8 @@ class State(Enum):
     ESTIMATING = "estimating"
     RECONCILING = "reconciling"
     VERIFYING = "verifying"
+    LOCATING = "locating"
+    REVEALING = "revealing"
     AMPLIFYING = "amplifying"
     CONFIRMING = "confirming"
     FINISHED = "finished"
@@ -50,27 +69,48 @@ class ProvenLength:
 
 
 class Proof(Protocol):
-    """Security proof of the protocol, plugged in from above: ``basis`` is the key's, the other one tests it."""
+    """Security proof of the protocol, plugged in from above: ``basis`` is the key's, the other one tests it.
 
-    def __call__(self, counts: BasisCounts, *, basis: int, leaked_bit: int) -> ProvenLength: ...
+    ``error_pattern_told`` says that an eavesdropper knows which of Bob's bits were wrong; else ``leaked_bit`` counts what Bob said of them.
+    """
+
+    def __call__(self, counts: BasisCounts, *, basis: int, leaked_bit: int, error_pattern_told: bool) -> ProvenLength: ...
+
+
+def no_objection(_: NDArray[np.int64]) -> str | None:
+    """Takes all counts as they come."""
+    return None
 
 
 @dataclass(frozen=True)
 class Settings:
     """What both ends agreed on before any light was sent.
 
-    ``epsilon_secrecy`` and ``epsilon_correctness`` are for the whole block. ``replenish_bit`` of each block goes to the
-    authentication pool before any key is handed out.
+    ``objection`` says of the sifted counts (bases, intensities) why no honest channel gives them, or None. ``agreement`` is whatever else
+    both ends must have in common: it heads the transcript, so that the tags of two ends that differ in it do not match.
+    ``epsilon_secrecy`` and ``epsilon_correctness`` are for the whole block. Unless the authentication pool is full, ``replenish_bit`` of
+    each block goes there before any key is handed out. Of each basis ``sample_fraction`` is told to learn the error rate, within
+    ``sample_limits_bit``. ``round_trip_s`` [s] is how long an answer takes; an end that would wait more than ``patience_s`` [s] in all for
+    the answers of Cascade takes LDPC codes.
     """
 
     proof: Proof
+    objection: Callable[[NDArray[np.int64]], str | None] = no_objection
+    agreement: bytes = b""
     epsilon_secrecy: float = 1e-9
     epsilon_correctness: float = 1e-15
     qber_limit: float = 0.11
     sample_fraction: float = 0.01
-    minimum_sample_bit: int = 300
+    sample_limits_bit: tuple[int, int] = (300, 10_000)
     intensities: int = 3
     replenish_bit: int = 2 * 2 * TAG_KEY_BYTE * BIT_PER_BYTE
+    round_trip_s: float = 0.0
+    patience_s: float = 10.0
+
+    @property
+    def intensity_planes(self) -> int:
+        """Binary digits of an intensity."""
+        return max(1, (self.intensities - 1).bit_length())
 
 
 class Party:
@@ -81,19 +121,28 @@ class Party:
 
     TRANSITIONS: ClassVar[dict[tuple[State, type[Message]], Callable[[Any, Any], Message | None]]] = {}
 
-    def __init__(self, settings: Settings, pool: AuthenticationPool) -> None:
+    def __init__(self, events: int, settings: Settings, authentication: Authentication) -> None:
         self.settings = settings
         self.state = State.IDLE
-        self.ledger = Ledger(epsilon_secrecy=settings.epsilon_secrecy, epsilon_correctness=settings.epsilon_correctness)
+        self.ledger = Ledger(
+            epsilon_secrecy=settings.epsilon_secrecy,
+            epsilon_correctness=settings.epsilon_correctness,
+            authentication_strength=authentication.strength,
+        )
         self.outcome: KeyBlock | DistillationAborted | None = None
-        self._pool = pool
-        self._transcript: list[bytes] = []
-        self._said_byte = 0
-        self._keys: list[BitArray] = []
-        self._intensities: list[BitArray] = []
+        self._authentication = authentication
+        self._transcript = [settings.agreement]
+        self._said_byte = len(settings.agreement) + LENGTH_BYTE
+        self._most_said_byte = LEAST_SAID_BYTE + SAID_BYTE_PER_EVENT * events
+        self._keys: list[SiftedKey] = []
         self._secret = b""
+        self._replenish_bit = 0
         self._peer_told = False
-        self._tag_position: PoolPosition | None = None
+
+    @property
+    def transcript(self) -> tuple[bytes, ...]:
+        """The agreement, then every message of both ends that the tags cover, in order. Nothing of it is secret."""
+        return tuple(self._transcript)
 
     def receive(self, data: bytes) -> bytes | None:
         """The answer to a message, or None when there is nothing left to say."""
@@ -103,13 +152,19 @@ class Party:
             return self._answer(data)
         except DistillationAborted as error:
             return self._abort(error)
+        except KeysExhausted as error:
+            return self._abort(DistillationAborted(str(error)))
         except Exception as error:
             # A fault of ours. Close this end before anybody hears of it.
             self._abort(DistillationAborted(f"internal error ({type(error).__name__})"))
             raise
 
+    def abandon(self, reason: str) -> bytes | None:
+        """Destroy a block of which nothing more will be heard; what to tell the peer, if it can be told."""
+        return self._abort(DistillationAborted(reason)) if self.outcome is None else None
+
     def _answer(self, data: bytes) -> bytes | None:
-        if self._said_byte + len(data) > MAXIMUM_MESSAGE_BYTE:
+        if self._said_byte + len(data) > self._most_said_byte:
             raise ProtocolViolation("the peer says more than a block can need")
         message = messages.decode(data)
         if isinstance(message, messages.Abort):
@@ -117,27 +172,35 @@ class Party:
         handler = self.TRANSITIONS.get((self.state, type(message)))
         if handler is None:
             raise ProtocolViolation(f"{type(message).__name__} is not allowed while {self.state.value}")
-        if not isinstance(message, messages.Confirmation):
-            self._note(data)
+        self._note(message, data)
         reply = handler(self, message)
         return None if reply is None else self._say(reply)
 
     def _say(self, message: Message) -> bytes:
         data = messages.encode(message)
-        if not isinstance(message, messages.Confirmation):
-            self._note(data)
+        self._note(message, data)
         return data
 
-    def _note(self, data: bytes) -> None:
-        self._transcript.append(data)
-        self._said_byte += len(data) + LENGTH_BYTE
+    def _note(self, message: Message, data: bytes) -> None:
+        """Tags are not in the transcript that they are tags of."""
+        if not isinstance(message, messages.Confirmation | messages.Acknowledgement):
+            self._transcript.append(data)
+            self._said_byte += len(data) + LENGTH_BYTE
 
     def _abort(self, error: DistillationAborted) -> bytes | None:
         """Destroy the block. The last message tells the peer, unless it was the peer who gave up."""
+        self._account_for_tags()
         self._destroy()
+        # Its traceback would keep alive what the functions on the way held of the key.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
         self.state, self.outcome = State.ABORTED, error
         self._peer_told = not isinstance(error, QberTooHigh)
         return None if isinstance(error, PeerAborted) else messages.encode(messages.Abort(str(error)[:200]))
+
+    def _account_for_tags(self) -> None:
+        """Enter what authentication has spent and risked; a block that came to no tag risked nothing."""
+        self.ledger.authentication_spent_bit = self._authentication.spent_bit
+        self.ledger.epsilon_authentication = self._authentication.epsilon(self._said_byte) if self._authentication.spent_bit else 0.0
 
     def _repeat_abort(self, data: bytes) -> bytes | None:
         """A peer that goes on although this end has given up is told so, once."""
@@ -154,29 +217,40 @@ class Party:
     def _destroy(self) -> None:
         """Overwrite and forget everything from which the key could be told."""
         for key in self._keys:
-            key.fill(0)
+            key.wipe()
         self._keys.clear()
         self._secret = b""
 
-    def _sift(self, bases: BitArray, kinds: BitArray, bits: BitArray, sampled: BitArray) -> None:
-        """Take the sample out of the sifted bits and keep the rest by basis; all of shape (n,)."""
-        self.ledger.signal_sifted = int((kinds == 0).sum())
-        for basis in range(len(BASIS_NAMES)):
-            chosen = (sampled == 0) & (bases == basis)
-            self._keys.append(bits[chosen])
-            self._intensities.append(kinds[chosen])
+    def _sift(self, bases: Words, columns: Words, count: int) -> None:
+        """Sort ``count`` matched events by basis; ``columns`` (1 + digits, words) are bits and digits of intensities.
 
-    def _judge_sample(self, matched_bases: BitArray, sampled: BitArray, differences: BitArray) -> None:
-        """Enter the error rates of the sample, shape (n,) over its bits; raise QberTooHigh when either basis is above the limit."""
-        sampled_bases = matched_bases[sampled == 1]
-        for basis, name in enumerate(BASIS_NAMES):
-            in_basis = sampled_bases == basis
-            self.ledger.sifted[name] = int((matched_bases == basis).sum())
-            self.ledger.sampled[name] = int(in_basis.sum())
-            self.ledger.sample_qber[name] = float(differences[in_basis].mean()) if in_basis.any() else 0.5
+        Raises ProtocolViolation for an intensity that does not exist, ImplausibleStatistics for counts that no honest channel gives.
+        """
+        everything = pack_words(np.ones(count, np.uint8))
+        self._keys = [SiftedKey.of_basis(chosen, columns, count) for chosen in (~bases & everything, bases & everything)]
+        counts = [key.counts(self.settings.intensities) for key in self._keys]
+        if any(in_basis[-1] for in_basis in counts):
+            raise ProtocolViolation("an intensity is told that does not exist")
+        self.ledger.signal_sifted = sum(in_basis[0] for in_basis in counts)
+        for name, key in zip(BASIS_NAMES, self._keys, strict=True):
+            self.ledger.sifted[name] = key.size
+        if (objection := self.settings.objection(np.array(counts)[:, :-1])) is not None:
+            raise ImplausibleStatistics(objection)
+
+    def _judge_samples(self, samples: Sequence[BitArray], others: Sequence[BitArray]) -> None:
+        """Enter the error rates of the samples of both ends; raise QberTooHigh when either basis is above the limit."""
+        for name, sample, other in zip(BASIS_NAMES, samples, others, strict=True):
+            self.ledger.sampled[name] = sample.size
+            self.ledger.sample_qber[name] = float((sample ^ other).mean()) if sample.size else 0.5
         worst = max(self.ledger.sample_qber.values())
         if worst > self.settings.qber_limit:
             raise QberTooHigh(worst, self.settings.qber_limit)
+
+    def _key(self, basis: int) -> SiftedKey:
+        """The key of a basis that the peer names. Raises ProtocolViolation when there is no such basis."""
+        if basis not in range(len(BASIS_NAMES)):
+            raise ProtocolViolation("there is no such basis")
+        return self._keys[basis]
 
     def _count_parities(self, basis: int, parities: int) -> None:
         """Enter what Alice tells of the key of a basis, failed attempts included. Raises ProtocolViolation when it is more than the key."""
@@ -185,24 +259,31 @@ class Party:
         if self.ledger.parities_leaked_bit[name] > self._keys[basis].size:
             raise ProtocolViolation("more parities are asked for than the key has bits")
 
-    def _intensity_counts(self) -> list[list[int]]:
-        return [np.bincount(kinds, minlength=self.settings.intensities).tolist() for kinds in self._intensities]
+    def _count_hashes(self, basis: int, hashes: int) -> None:
+        """Enter hashes that Alice tells of the key of a basis; the verdict on each is Bob's, a bit."""
+        self.ledger.verification_leaked_bit[BASIS_NAMES[basis]] += hashes * HASH_BIT
+        self.ledger.bob_told_bit[BASIS_NAMES[basis]] += hashes
 
     def _lengths(self, errors: tuple[tuple[int, ...], ...]) -> list[int]:
         """Proven length of the key in each basis. Raises NoSecretKey when there is none beyond what authentication takes."""
-        counts = BasisCounts(np.asarray(self._intensity_counts()), np.asarray(errors))
-        self.ledger.signal_qber = float(counts.errors[:, 0].sum()) / max(1.0, float(counts.counts[:, 0].sum()))
+        counts = [key.counts(self.settings.intensities)[:-1] for key in self._keys]
+        known = BasisCounts(np.asarray(counts), np.asarray(errors))
+        self.ledger.signal_qber = float(known.errors[:, 0].sum()) / max(1.0, float(known.counts[:, 0].sum()))
         lengths = []
         for basis, name in enumerate(BASIS_NAMES):
-            proven = self.settings.proof(counts, basis=basis, leaked_bit=self.ledger.leaked_bit(name))
-            lengths.append(max(0, min(proven.length_bit, self._keys[basis].size)))
-            self.ledger.errors[name] = int(sum(errors[basis]))
+            size = self._keys[basis].size
+            # Bob's counts of errors are numbers from 0 to that of the bits.
+            self.ledger.bob_told_bit[name] += sum(count.bit_length() for count in counts[basis])
+            proven = self.settings.proof(
+                known, basis=basis, leaked_bit=self.ledger.leaked_bit(name), error_pattern_told=self.ledger.error_pattern_told(name)
+            )
+            lengths.append(max(0, min(proven.length_bit, size)))
+            self.ledger.errors[name] = sum(errors[basis])
             self.ledger.phase_error[name] = proven.phase_error
-            if forgery_probability(self._keys[basis].size) * 8 > self.settings.epsilon_correctness:
+            if forgery_probability(size) * 8 > self.settings.epsilon_correctness:
                 raise NoSecretKey("the block is too long for its hashes to keep the epsilon of correctness")
-        spare_bit = sum(lengths) - self.settings.replenish_bit
-        if spare_bit < BIT_PER_BYTE:
-            raise NoSecretKey(f"the proof covers {sum(lengths)} bit, of which authentication takes {self.settings.replenish_bit}")
+        if sum(lengths) < self._replenish_bit + BIT_PER_BYTE:
+            raise NoSecretKey(f"the proof covers {sum(lengths)} bit, of which authentication takes {self._replenish_bit}")
         return lengths
 
     def _seed_bits(self, lengths: list[int]) -> list[int]:
@@ -212,32 +293,31 @@ class Party:
         """The secret key of both bases in one string of whole bytes."""
         parts = []
         for key, length, seed_bit, seed in zip(self._keys, lengths, self._seed_bits(lengths), seeds, strict=True):
-            parts.append(toeplitz_hash(key, self._unpack(seed, seed_bit), length))
+            parts.append(toeplitz_hash(key.bits, unpacked(seed, seed_bit), length))
         secret = np.concatenate(parts)
         return np.packbits(secret[: secret.size // BIT_PER_BYTE * BIT_PER_BYTE], bitorder="little").tobytes()
 
     def _finish(self, block_id: UUID, lengths: list[int]) -> None:
         """Replenish the authentication pool first; what is left is the key block."""
-        replenish_byte = byte_from_bit(self.settings.replenish_bit)
-        authentication, key = self._secret[:replenish_byte], self._secret[replenish_byte:]
-        self._pool.replenish(block_id, authentication)
+        replenish_byte = byte_from_bit(self._replenish_bit)
+        fresh, key = self._secret[:replenish_byte], self._secret[replenish_byte:]
+        self._authentication.replenish(block_id, fresh)
         self.ledger.authentication_replenished_bit = replenish_byte * BIT_PER_BYTE
         for name, length in zip(BASIS_NAMES, lengths, strict=True):
             self.ledger.secret_bit[name] = length
-        self.ledger.epsilon_authentication = 2 * forgery_probability(self._said_byte)
+        self._account_for_tags()
         self._destroy()
         self.state, self.outcome = State.FINISHED, KeyBlock(block_id, key)
 
-    def _take_tag_keys(self) -> tuple[bytes, bytes]:
-        """One-time keys of Bob's and of Alice's tag; spent only now, so that a block that never came so far costs none."""
-        assert self._tag_position is not None
-        both = self._pool.take(self._tag_position, 2 * TAG_KEY_BYTE)
-        self.ledger.authentication_spent_bit = len(both) * BIT_PER_BYTE
-        return both[:TAG_KEY_BYTE], both[TAG_KEY_BYTE:]
 
-    @staticmethod
-    def _unpack(packed: bytes, count: int) -> BitArray:
-        try:
-            return unpack(packed, count)
-        except ValueError as error:
-            raise ProtocolViolation(f"a bit string has the wrong length: {error}") from None
+def unpacked(packed: bytes, count: int) -> BitArray:
+    """``count`` bits from a message, shape (count,). Raises ProtocolViolation when it has another number."""
+    try:
+        return unpack(packed, count)
+    except ValueError as error:
+        raise ProtocolViolation(f"a bit string has the wrong length: {error}") from None
+
+
+def pieces_of(bits: BitArray) -> list[BitArray]:
+    """A key (n,) cut into pieces of PIECE_BIT bits; these are views."""
+    return [bits[start : start + PIECE_BIT] for start in range(0, bits.size, PIECE_BIT)]

@@ -14,15 +14,16 @@ function that uses them does not notice a change of this file: empty ``__pycache
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import cache, reduce
 from typing import Any, cast
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
+
+from tiandi.compiling import target_features
 
 Lanes = tuple[int, ...]
 
@@ -41,10 +42,8 @@ _LOWER_HALF = 0xFFFFFFFF
 
 @cache
 def lanes_available() -> tuple[Lanes, ...]:
-    """Every vector length that this processor can work with, fastest first."""
-    if os.environ.get("NUMBA_CPU_NAME") or os.environ.get("NUMBA_CPU_FEATURES"):
-        return lanes_with({})  # Compiled for another processor than this one.
-    return lanes_with(binding.get_host_cpu_features())
+    """Every vector length that loops may work with on this processor, fastest first."""
+    return lanes_with(target_features())
 
 
 def lanes_with(features: Mapping[str, bool]) -> tuple[Lanes, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from tiandi.compiling import kernel
 
 GUIDE_SIZE = 64
 """Into how many parts the guide to the kinds divides [0, 1): a kind is found in little more than one look."""
@@ -78,7 +79,7 @@ def sample_clicks(
         capacity *= 2
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _draw(generator, cumulative, guide):  # type: ignore[no-untyped-def]
     draw = generator.random()
     kind = guide[int(draw * GUIDE_SIZE)]
@@ -87,7 +88,7 @@ def _draw(generator, cumulative, guide):  # type: ignore[no-untyped-def]
     return kind
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _fill_guide(guide, cumulative):  # type: ignore[no-untyped-def]
     """First kind that a draw in each part of [0, 1) can be."""
     kind = 0
@@ -97,7 +98,7 @@ def _fill_guide(guide, cumulative):  # type: ignore[no-untyped-def]
         guide[part] = kind
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _walk(  # type: ignore[no-untyped-def]
     cumulative, scale, pulses, dead_pulses, settings, probability, lifetime, generator, slots, kinds, children, roots
 ):
@@ -156,7 +157,7 @@ def _walk(  # type: ignore[no-untyped-def]
     return count, born
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _clicks_until_filled(generator, probability):  # type: ignore[no-untyped-def]
     """Number of the next click that leaves a carrier trapped; 0, which is never reached, when none does."""
     if probability <= 0.0:
@@ -164,7 +165,7 @@ def _clicks_until_filled(generator, probability):  # type: ignore[no-untyped-def
     return np.int64(generator.standard_exponential() / -np.log1p(-probability)) + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _empty_one(generator, traps, filled):  # type: ignore[no-untyped-def]
     """Empty any one of the ``filled`` traps with equal chance; returns the root of the click that had filled it."""
     chosen = min(int(generator.random() * filled), filled - 1)
@@ -173,7 +174,7 @@ def _empty_one(generator, traps, filled):  # type: ignore[no-untyped-def]
     return root
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _keep_some(generator, traps, filled, probability):  # type: ignore[no-untyped-def]
     """Keep each filled trap with ``probability``; returns how many stay."""
     kept = np.int64(0)

@@ -1,10 +1,16 @@
 """Finite-key security of decoy-state BB84: two decoys by Lim et al. 2014 (doi:10.1103/PhysRevA.89.022307), one by Rusca et al. 2018
 (doi:10.1063/1.5023340). How many intensities the counts have says which.
 
-What the proof assumes and where we stand. Its leak is what Alice says about her key; with two-way error correction Bob's questions
-and his count of errors tell which bits were wrong as well, and Tupkary and Luetkenhaus 2023 (arXiv:2307.00576) ask that an
-eavesdropper be given that pattern. We count every parity and hash that Alice tells and do not subtract anything for the pattern; nor
-do we treat the length of the block, which varies with the light, as random. Neither is covered by the paper as written.
+What the proof assumes and where we stand. Its leak is what Alice says about her key, one way. Two-way error correction says more: Bob's
+questions tell which bits were wrong. Tupkary and Luetkenhaus 2023 (arXiv:2307.00576) ask that the whole error pattern be given to an
+eavesdropper then, and Alice's parities counted beside it; ``error_pattern_told`` does so. A single photon's phase error commutes with its
+bit error, so once squashing makes a qubit of what the receiver measures, the pattern tells nothing of the phase errors and the single
+photons keep their length: let each pair pass a controlled-not, and the pattern is the target's outcome while the uncertainty relation holds
+for the control. Of an empty pulse the pattern tells everything, since whoever sent the light in its place knows the bit that clicked: the
+vacuum's share of the key is dropped. That argument, short as it is, is ours; the paper computes its examples numerically.
+
+The length of a block varies with the light. The papers fix it; Tupkary et al. 2024 (arXiv:2408.17349) prove, by the same relation, a length
+that is chosen by what was seen, with another sharing of the epsilons. We keep the papers' sharing.
 
 The receiver's detectors are taken to have no memory, and equal efficiency and noise in both bases. After-pulses break the first: one
 carries the bit of an earlier click, and with a passive choice its basis, so that clicks fall on the bases in clusters and not as a random
@@ -144,6 +150,7 @@ def proven_key(
     leaked_bit: ArrayLike,
     epsilon_secrecy: float,
     epsilon_correctness: float,
+    error_pattern_told: bool = False,
     bound: Bound = "hoeffding",
     sampling: Sampling = "exact",
 ) -> ProvenKey:
@@ -151,6 +158,7 @@ def proven_key(
 
     Counts and errors have shape (..., intensities), signal first. ``leaked_bit`` (...) is every parity and hash that Alice told of the
     key; the proof's last term, log2(2 / epsilon_correctness), pays for one hash once more. A block too small to say anything has length 0.
+    ``error_pattern_told`` gives an eavesdropper the positions of all errors, as two-way error correction does; it costs the vacuum's share.
     ``sampling`` "exact" bounds the phase errors by the exact tail of sampling without replacement, failing with the square of their
     share, since smoothing is measured in purified distance and its epsilon is the root of a probability; it costs some 0.1 % of the key.
     "printed" is gamma as the papers print it, to compare with. Raises InputError on counts or intensities that no light gives.
@@ -169,7 +177,8 @@ def proven_key(
     shares = EPSILON_SHARES[np.shape(key_counts)[-1]]
     phase_error = _phase_error(test, key, epsilon_secrecy / shares, bound, sampling)
     overhead = 0.0 if bound == "asymptotic" else 6 * np.log2(shares / epsilon_secrecy) + np.log2(2.0 / epsilon_correctness)
-    length = key.vacuum + key.single_photon * (1.0 - binary_entropy(phase_error)) - np.asarray(leaked_bit, float) - overhead
+    vacuum = 0.0 if error_pattern_told else key.vacuum
+    length = vacuum + key.single_photon * (1.0 - binary_entropy(phase_error)) - np.asarray(leaked_bit, float) - overhead
     return ProvenKey(length_bit=np.maximum(0.0, length), key_basis=key, test_basis=test, phase_error=np.asarray(phase_error))
 
 
@@ -182,6 +191,7 @@ def expected_secret_bit(
     epsilon_secrecy: float,
     epsilon_correctness: float,
     error_correction_efficiency: float,
+    error_pattern_told: bool = False,
     bound: Bound = "hoeffding",
 ) -> Array:
     """Secret bits (...) of blocks whose counts (..., bases, intensities) are known, key being made in both bases.
@@ -202,6 +212,7 @@ def expected_secret_bit(
         mean_photon_numbers=np.asarray(mean_photon_numbers, float)[..., None, :],
         probabilities=np.asarray(probabilities, float)[..., None, :],
         leaked_bit=leaked,
+        error_pattern_told=error_pattern_told,
         epsilon_secrecy=epsilon_secrecy / 2,
         epsilon_correctness=epsilon_correctness / 2,
         bound=bound,

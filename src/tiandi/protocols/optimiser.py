@@ -61,13 +61,14 @@ def optimise_decoy_bb84(
     epsilon_secrecy: float = 1e-9,
     epsilon_correctness: float = 1e-15,
     error_correction_efficiency: float = 1.06,
+    error_pattern_told: bool = False,
     bound: Bound = "hoeffding",
     seed: int = 0,
 ) -> Optimum:
     """Intensities, probabilities and basis bias with the most key over a block of steps, ``transmittance`` and ``pulses`` (steps,).
 
     As many intensities as ``transmitter`` has (three or two); a last one of 0 stays 0. An active receiver shares the bias of the
-    transmitter, a passive one keeps its beam splitter. The search repeats with ``seed``.
+    transmitter, a passive one keeps its beam splitter. ``error_pattern_told`` as in `proven_key`. The search repeats with ``seed``.
     """
     transmittance, pulses = np.asarray(transmittance, float), np.asarray(pulses, np.int64)
     settings = _Settings(len(transmitter.mean_photon_numbers), transmitter.mean_photon_numbers[-1] == 0.0)
@@ -87,6 +88,7 @@ def optimise_decoy_bb84(
             epsilon_secrecy=epsilon_secrecy,
             epsilon_correctness=epsilon_correctness,
             error_correction_efficiency=error_correction_efficiency,
+            error_pattern_told=error_pattern_told,
             bound=bound,
         )
 

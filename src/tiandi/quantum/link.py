@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiandi.distill.alice import Alice
-from tiandi.distill.authentication import AuthenticationPool
+from tiandi.distill.authentication import AuthenticationPool, OneTimeTags
 from tiandi.distill.bob import Bob
 from tiandi.distill.exchange import run_in_process
-from tiandi.distill.ledger import BasisCounts, Ledger
-from tiandi.distill.party import ProvenLength, Settings
+from tiandi.distill.ledger import Ledger
 from tiandi.distill.records import KeyBlock, ReceiverRecord, TransmitterRecord
 from tiandi.errors import DistillationAborted, InputError
 from tiandi.physics.equipment import Receiver, Transmitter
@@ -33,8 +32,9 @@ from tiandi.protocols.eavesdroppers import (
     photon_number_splitting,
     unambiguous_discrimination,
 )
-from tiandi.protocols.finite_key import EPSILON_SHARES, expected_secret_bit, proven_key
+from tiandi.protocols.finite_key import EPSILON_SHARES, expected_secret_bit
 from tiandi.protocols.optimiser import optimise_decoy_bb84
+from tiandi.quantum.agreement import Agreement
 from tiandi.quantum.channel import Channel, ChannelSteps
 from tiandi.random import secret_bytes, twin_generator
 from tiandi.tags import TAG_KEY_BYTE
@@ -64,7 +64,7 @@ _ATTACKS: dict[Eavesdropper, Callable[[Transmitter, Receiver, NDArray[np.float64
 PRE_SHARED_BLOCKS = 8
 """For how many blocks the pre-shared key pays before the first must have replenished it."""
 EXPECTED_ERROR_CORRECTION_EFFICIENCY = 1.06
-"""Leak of error correction over its Shannon limit, for forecasts only; a block counts what it leaked."""
+"""Leak of Cascade over its Shannon limit, for forecasts only; a block counts what it leaked."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,7 @@ class QkdLink:
             epsilon_secrecy=self.security.epsilon_secrecy,
             epsilon_correctness=self.security.epsilon_correctness,
             error_correction_efficiency=EXPECTED_ERROR_CORRECTION_EFFICIENCY,
+            error_pattern_told=True,
         )
         return Forecast(float(steps.duration_s.sum()), counts, float(secret_bit))
 
@@ -197,6 +198,7 @@ class QkdLink:
             epsilon_secrecy=self.security.epsilon_secrecy,
             epsilon_correctness=self.security.epsilon_correctness,
             error_correction_efficiency=EXPECTED_ERROR_CORRECTION_EFFICIENCY,
+            error_pattern_told=True,
         )
         return QkdLink(
             self.alice, self.bob, transmitter=best.transmitter, receiver=best.receiver, channel=self.channel, security=self.security
@@ -241,14 +243,9 @@ class QkdLink:
     def _distil(
         self, transmitter_record: TransmitterRecord, receiver_record: ReceiverRecord, steps: ChannelSteps, pulses: int
     ) -> LinkBlock:
-        settings = Settings(
-            proof=self._prove,
-            epsilon_secrecy=self.security.epsilon_secrecy,
-            epsilon_correctness=self.security.epsilon_correctness,
-            qber_limit=self.security.qber_limit,
-            intensities=len(self.transmitter.mean_photon_numbers),
-        )
-        alice, bob = Alice(transmitter_record, settings, self._pools[0]), Bob(receiver_record, settings, self._pools[1])
+        settings = self._agreement(pulses).settings()
+        alice_tags, bob_tags = map(OneTimeTags, self._pools)
+        alice, bob = Alice(transmitter_record, settings, alice_tags), Bob(receiver_record, settings, bob_tags)
         run_in_process(alice, bob)
         if not isinstance(alice.outcome, KeyBlock | DistillationAborted) or not isinstance(bob.outcome, KeyBlock | DistillationAborted):
             raise RuntimeError(f"distillation on {self.name} stopped in state {alice.state.value} / {bob.state.value}")
@@ -264,6 +261,18 @@ class QkdLink:
             bob=bob.outcome,
         )
 
+    def _agreement(self, pulses: int) -> Agreement:
+        return Agreement(
+            link=self.name,
+            mean_photon_numbers=self.transmitter.mean_photon_numbers,
+            probabilities=self.transmitter.probabilities,
+            clock_hz=self.transmitter.clock_hz,
+            pulses=pulses,
+            epsilon_secrecy=self.security.epsilon_secrecy,
+            epsilon_correctness=self.security.epsilon_correctness,
+            qber_limit=self.security.qber_limit,
+        )
+
     def _pulses(self, steps: ChannelSteps) -> NDArray[np.int64]:
         return np.floor(steps.duration_s * self.transmitter.clock_hz).astype(np.int64)
 
@@ -273,18 +282,3 @@ class QkdLink:
         if eavesdropper not in _ATTACKS:
             raise InputError("eavesdropper", eavesdropper, f"must be none or one of {', '.join(_ATTACKS)}")
         return _ATTACKS[eavesdropper](self.transmitter, self.receiver, steps.transmittance).outcomes
-
-    def _prove(self, counts: BasisCounts, *, basis: int, leaked_bit: float) -> ProvenLength:
-        """Lim et al. 2014, or Rusca et al. 2018 with one decoy; each basis has half of the epsilons: both keys together keep them."""
-        proven = proven_key(
-            key_counts=counts.counts[basis],
-            key_errors=counts.errors[basis],
-            test_counts=counts.counts[1 - basis],
-            test_errors=counts.errors[1 - basis],
-            mean_photon_numbers=self.transmitter.mean_photon_numbers,
-            probabilities=self.transmitter.probabilities,
-            leaked_bit=leaked_bit,
-            epsilon_secrecy=self.security.epsilon_secrecy / 2,
-            epsilon_correctness=self.security.epsilon_correctness / 2,
-        )
-        return ProvenLength(int(proven.length_bit), float(proven.phase_error))

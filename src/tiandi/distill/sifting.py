@@ -1,0 +1,176 @@
+"""Sifting on packed bits: bases compared and bits selected 64 at a time, detections told as the gaps between them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiandi.bits import BitArray
+from tiandi.distill import sifting_kernels as kernels
+from tiandi.distill.sifting_kernels import BYTES_AT_ONCE, FIRST_SLOT_REFUSED, LONGEST_NUMBER_BYTE, WORD_BIT
+from tiandi.errors import InputError, ProtocolViolation
+from tiandi.limits import require_within
+
+Words = NDArray[np.uint64]
+"""Bits 64 a word, first bit lowest; what is left of the last word is zero."""
+
+Slots = NDArray[np.int64]
+
+MOST_PLANES = 8
+NO_MORE = 0x80
+
+
+def pack_words(bits: BitArray) -> Words:
+    """``bits``, shape (n,) of 0 and 1, as words, shape (ceil(n / 64),)."""
+    return planes(bits, 1)[0]
+
+
+def unpack_words(words: Words, count: int) -> BitArray:
+    """The first ``count`` bits of ``words``, shape (ceil(count / 64),), as an array of 0 and 1, shape (count,).
+
+    Raises InputError when ``words`` is not exactly as long as ``count`` bits need.
+    """
+    _require_words("words", words, count)
+    return np.unpackbits(np.ascontiguousarray(words).view(np.uint8), count=count, bitorder="little")
+
+
+def planes(values: NDArray[np.uint8], number: int) -> Words:
+    """Plane k holds binary digit k of each of ``values``, shape (n,); shape (``number``, ceil(n / 64)).
+
+    Raises InputError unless ``number`` is 1 to 8 and every value has no more digits.
+    """
+    require_within("number", number, 1, MOST_PLANES)
+    values = np.ascontiguousarray(values, np.uint8)
+    if values.size and values.max() >> number:
+        raise InputError("values", int(values.max()), f"must have no more than {number} binary digits")
+    split = np.empty((number, words_for(values.size)), np.uint64)
+    kernels.split(values, split)
+    return split
+
+
+def values_of(planes: Words, count: int) -> NDArray[np.uint8]:
+    """The first ``count`` values, shape (count,), whose binary digits are ``planes``, shape (P, ceil(count / 64)), P at most 8.
+
+    Raises InputError when the planes are not exactly as long as ``count`` values need.
+    """
+    _require_words("planes", planes, count)
+    values = np.zeros(count, np.uint8)
+    for digit, plane in enumerate(planes):
+        # 0 - 1 has every digit, of which one is kept: vectors, where NumPy shifts and multiplies bytes one by one.
+        values |= -unpack_words(plane, count) & np.uint8(1 << digit)
+    return values
+
+
+def words_for(count: int) -> int:
+    """How many words ``count`` bits need."""
+    return -(-count // WORD_BIT)
+
+
+def ones(words: Words) -> int:
+    """How many bits of ``words`` are one."""
+    return int(kernels.ones(np.ascontiguousarray(words)))
+
+
+def matching(left: Words, right: Words, count: int) -> Words:
+    """Ones where the first ``count`` bits of two strings are equal, as those of the bases of two ends; all of shape (ceil(count / 64),).
+
+    Raises InputError when either is not exactly as long as ``count`` bits need.
+    """
+    _require_words("left", left, count)
+    _require_words("right", right, count)
+    matched = np.bitwise_xor(left, right)
+    return _cut(np.invert(matched, out=matched), count)
+
+
+def select(planes: Words, chosen: Words, count: int) -> Words:
+    """Of each of ``planes``, shape (P, W), those of the first ``count`` bits where ``chosen``, shape (W,), is one, moved together in order.
+
+    With k of these ones the result has shape (P, ceil(k / 64)). Raises InputError unless W is what ``count`` bits need.
+    """
+    _require_words("planes", planes, count)
+    _require_words("chosen", chosen, count)
+    if count % WORD_BIT and chosen[-1] >> np.uint64(count % WORD_BIT):
+        chosen = _cut(chosen.copy(), count)
+    words = words_for(ones(chosen))
+    selected = np.empty(len(planes) * words + 1, np.uint64)
+    kernels.select(np.ascontiguousarray(planes), np.ascontiguousarray(chosen), words, selected, kernels.extraction_flag())
+    return selected[:-1].reshape(len(planes), words)
+
+
+def encode_slots(slots: Slots) -> bytes:
+    """The bytes that tell ``slots``, shape (n,), which rise from 0 or more and stay below 2^62.
+
+    Of each, how many slots were left out since the one before: seven bits a byte, the lowest first, the highest bit set in all bytes of a
+    number but its last (LEB128). Raises InputError for slots that do not rise, or not in this range.
+    """
+    slots = np.ascontiguousarray(slots, np.int64)
+    data = np.empty(kernels.MOST_BYTE * slots.size + 8, np.uint8)  # Nearly all of it is never touched.
+    size_byte = int(kernels.encode(slots, data, kernels.extraction_flag()))
+    if size_byte < 0 or (slots.size and slots[-1] >= FIRST_SLOT_REFUSED):
+        raise InputError("slots", f"{slots.size} slots", f"must rise from 0 or more and stay below {FIRST_SLOT_REFUSED}")
+    return data[:size_byte].tobytes()
+
+
+def decode_slots(data: bytes, most: int) -> Slots:
+    """The slots, shape (n,), that `encode_slots` has told: whatever this gives rises from 0 or more and stays below 2^62.
+
+    Raises ProtocolViolation when a number is cut off, longer than 9 bytes or than it need be, when a slot is too high, and when there are
+    more than ``most``.
+    """
+    padded, count = _padded(data, most)
+    slots = np.empty(count, np.int64)
+    _require_nothing_wrong(kernels.decode(padded, slots, None, None, kernels.extraction_flag()))
+    return slots
+
+
+def find_slots(data: bytes, sent_slots: Slots) -> Words:
+    """Which of ``sent_slots``, shape (m,), which rise, are among the slots that `encode_slots` has told: a bit each, shape (ceil(m / 64),).
+
+    One walk through both, quick where nearly all that was sent is told and where every slot was sent. Raises ProtocolViolation like
+    `decode_slots`, and when a slot was not sent.
+    """
+    padded, _ = _padded(data, sent_slots.size)
+    marks = np.zeros(words_for(sent_slots.size), np.uint64)
+    sent_slots = np.ascontiguousarray(sent_slots, np.int64)
+    _require_nothing_wrong(kernels.decode(padded, None, sent_slots, marks, kernels.extraction_flag()))
+    return marks
+
+
+def _padded(data: bytes, most: int) -> tuple[NDArray[np.uint8], int]:
+    """A list of slots as `kernels.decode` reads it, and how many they are.
+
+    Raises ProtocolViolation for a number cut off, and for more than ``most``.
+    """
+    size = len(data)
+    padded = np.full(-(-(size + 8) // BYTES_AT_ONCE) * BYTES_AT_ONCE, NO_MORE, np.uint8)
+    padded[:size] = np.frombuffer(data, np.uint8)
+    if size and padded[size - 1] >= NO_MORE:
+        raise ProtocolViolation("a list of slots is cut off")
+    count = int(np.count_nonzero(padded < NO_MORE))
+    if count > most:
+        raise ProtocolViolation(f"{count} slots are told of where there can be {most}")
+    return padded, count
+
+
+def _require_nothing_wrong(wrong: int) -> None:
+    """Raise ProtocolViolation for the gravest of the faults that `kernels.decode` has found."""
+    if wrong & kernels.MISSING:
+        raise ProtocolViolation("a detection is announced of a pulse that was not sent")
+    if wrong & kernels.TOO_LONG:
+        raise ProtocolViolation(f"a number in a list of slots is longer than {LONGEST_NUMBER_BYTE} bytes")
+    if wrong & kernels.NOT_MINIMAL:
+        raise ProtocolViolation("a number in a list of slots is longer than it need be")
+    if wrong:
+        raise ProtocolViolation(f"a slot is not below {FIRST_SLOT_REFUSED}")
+
+
+def _require_words(field: str, words: Words, count: int) -> None:
+    if words.shape[-1] != words_for(count):
+        raise InputError(field, words.shape, f"{count} bit need {words_for(count)} words")
+
+
+def _cut(words: Words, count: int) -> Words:
+    """Put zeros in place of all that comes after ``count`` bits."""
+    if count % WORD_BIT:
+        words[-1] &= np.uint64((1 << count % WORD_BIT) - 1)
+    return words

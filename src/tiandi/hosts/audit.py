@@ -1,0 +1,240 @@
+"""Audit: the report of a block, recomputed from what was said.
+
+Counts of parities come from replaying Bob's questions against a key of zeros: how many a question asks for does not depend on the key. What
+only the keys could show (that both are equal, that a tag was right) cannot be audited; the tags did that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tiandi.bits import BitArray
+from tiandi.distill import messages
+from tiandi.distill.amplification import toeplitz_seed_bit
+from tiandi.distill.cascade import CascadeAnswerer
+from tiandi.distill.cascade_plan import CascadePlan, Question
+from tiandi.distill.ldpc import LdpcPlan, LdpcTeller
+from tiandi.distill.ledger import CASCADE, LDPC, BasisCounts, Ledger, Way
+from tiandi.distill.party import HASH_BIT, LENGTH_BYTE, PIECE_BIT, unpacked
+from tiandi.distill.records import BASIS_NAMES
+from tiandi.distill.sifting import decode_slots
+from tiandi.errors import ProtocolViolation
+from tiandi.hosts.transcript import Transcript
+from tiandi.quantum.agreement import Agreement
+from tiandi.tags import forgery_probability
+from tiandi.units import BIT_PER_BYTE, byte_from_bit
+
+Value = int | float | str
+
+
+class Figure(NamedTuple):
+    """A figure of a report, and what the transcript says it must be."""
+
+    name: str
+    reported: Value
+    recomputed: Value
+
+    @property
+    def agrees(self) -> bool:
+        return self.reported == self.recomputed
+
+
+def audit(transcript: Transcript) -> list[Figure]:
+    """Every figure of the report that follows from what was said, beside what follows.
+
+    Raises ProtocolViolation when what was said is no talk that two honest ends could have had.
+    """
+    listener = _Listener(transcript)
+    for number, data in enumerate(transcript.said[1:], 1):
+        listener.hear(number, messages.decode(data))
+    reported, recomputed = (_flat(msgspec.to_builtins(ledger)) for ledger in (transcript.ledger, listener.ledger))
+    figures = [Figure(name, value, recomputed[name]) for name, value in reported.items() if name in recomputed]
+    return [*figures, Figure("key_bit", transcript.key_bit, listener.key_bit)]
+
+
+def _flat(report: dict[str, Any]) -> dict[str, Value]:
+    """Figures of a ledger by name; those of a basis as ``name X`` and ``name Z``. Spending and strength are not heard by a listener."""
+    flat: dict[str, Value] = {}
+    for name, value in report.items():
+        if isinstance(value, dict):
+            flat |= {f"{name} {basis}": each for basis, each in value.items()}
+        elif name not in ("authentication_spent_bit", "authentication_strength"):
+            flat[name] = value
+    return flat
+
+
+class _Listener:
+    """Hears all messages of a block and keeps its own ledger."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        self._agreement = Agreement.decode(transcript.said[0] if transcript.said else b"")
+        self._settings = self._agreement.settings()
+        self.ledger = Ledger(epsilon_secrecy=self._settings.epsilon_secrecy, epsilon_correctness=self._settings.epsilon_correctness)
+        self.key_bit = 0
+        self._spent = transcript.ledger.authentication_spent_bit > 0
+        self._said_byte = sum(len(data) + LENGTH_BYTE for data in transcript.said)
+        self._bob_bases: BitArray = np.empty(0, np.uint8)
+        self._intensities: list[NDArray[np.uint8]] = []
+        self._samples: list[BitArray] = []
+        self._answerer: CascadeAnswerer | None = None
+        self._teller: LdpcTeller | None = None
+        self._basis = 0
+        self._owed_byte = self._replenish_bit = 0
+        self._lengths: list[int] = []
+
+    def hear(self, number: int, message: messages.Message) -> None:
+        """Enter a message. Raises ProtocolViolation, with its ``number``, when it cannot follow on those before."""
+        hearing = self._HEARING.get(type(message))
+        try:
+            if hearing is not None:
+                hearing(self, message)
+        except (ProtocolViolation, ValueError, IndexError, AttributeError) as error:
+            raise ProtocolViolation(f"message {number} ({type(message).__name__}) does not follow on those before: {error}") from None
+
+    def _hear_announcement(self, message: messages.Announcement) -> None:
+        self.ledger.detected = decode_slots(message.slots, most=self._agreement.pulses).size
+        self._bob_bases = unpacked(message.bases, self.ledger.detected)
+
+    def _hear_sifting(self, message: messages.Sifting) -> None:
+        matched = unpacked(message.matched, self.ledger.detected) == 1
+        bases = self._bob_bases[matched]
+        digits = [unpacked(digit, bases.size) << number for number, digit in enumerate(message.intensities)]
+        intensities = np.bitwise_or.reduce(digits)
+        self.ledger.signal_sifted = int((intensities == 0).sum())
+        for basis, name in enumerate(BASIS_NAMES):
+            of_basis = intensities[bases == basis]
+            self.ledger.sifted[name] = of_basis.size
+            positions = decode_slots(message.sampled[basis], most=of_basis.size)
+            self.ledger.sampled[name] = positions.size
+            self._samples.append(unpacked(message.sample_bits[basis], positions.size))
+            self._intensities.append(np.delete(of_basis, positions))
+
+    def _hear_estimate(self, message: messages.Estimate) -> None:
+        for name, told, sample in zip(BASIS_NAMES, message.sample_bits, self._samples, strict=True):
+            different = unpacked(told, sample.size) ^ sample
+            self.ledger.sample_qber[name] = float(different.mean()) if sample.size else 0.5
+
+    def _begin(self, basis: int, way: Way) -> BitArray:
+        self._basis = basis
+        self.ledger.reconciliation[BASIS_NAMES[basis]] = way
+        return np.zeros(self._intensities[basis].size, np.uint8)
+
+    def _hear_reconciliation(self, message: messages.Reconciliation) -> None:
+        zeros = self._begin(message.basis, CASCADE)
+        plan = CascadePlan.checked(
+            key_bit=zeros.size, frames=message.frames, levels=message.levels, subsets=message.subsets, seed=message.seed
+        )
+        self._answerer = CascadeAnswerer(plan, zeros)
+        self._hear_questions(message.questions)
+
+    def _hear_query(self, message: messages.Query) -> None:
+        self._hear_questions(message.questions)
+
+    def _hear_questions(self, questions: tuple[Question, ...]) -> None:
+        if self._answerer is None:
+            raise ProtocolViolation("nothing was begun")
+        before = self._answerer.told
+        self._owed_byte = len(self._answerer.answer(questions))
+        self._count("parities_leaked_bit", self._basis, self._answerer.told - before)
+
+    def _hear_syndrome_request(self, message: messages.SyndromeRequest) -> None:
+        zeros = self._begin(message.basis, LDPC)
+        plan = LdpcPlan.checked(
+            key_bit=zeros.size, frames=message.frames, rows=message.rows, circulant=message.circulant, seed=message.seed
+        )
+        self._teller = LdpcTeller(plan, zeros)
+        self._hear_frames(np.arange(plan.frames))
+
+    def _hear_increment_request(self, message: messages.IncrementRequest) -> None:
+        if self._teller is None:
+            raise ProtocolViolation("nothing was begun")
+        frames = unpacked(message.frames, self._teller.plan.frames)
+        self._count("bob_told_bit", self._basis, frames.size)
+        self._hear_frames(np.flatnonzero(frames))
+
+    def _hear_frames(self, frames: NDArray[np.int64]) -> None:
+        assert self._teller is not None
+        before = self._teller.leaked_bit
+        self._owed_byte = byte_from_bit(self._teller.tell(frames).size)
+        self._count("parities_leaked_bit", self._basis, self._teller.leaked_bit - before)
+
+    def _hear_answer(self, message: messages.Parities | messages.Syndromes | messages.Revelation) -> None:
+        if len(message.bits) != self._owed_byte:
+            raise ProtocolViolation(f"{len(message.bits)} bytes answer a question for {self._owed_byte}")
+
+    def _hear_verification_request(self, message: messages.VerificationRequest) -> None:
+        self._basis = message.basis
+        self._count_hashes(1)
+
+    def _hear_piece_hash_request(self, message: messages.PieceHashRequest) -> None:
+        self._basis = message.basis
+        self._count_hashes(-(-self._intensities[message.basis].size // PIECE_BIT))
+
+    def _hear_revelation_request(self, message: messages.RevelationRequest) -> None:
+        size = self._intensities[message.basis].size
+        pieces = unpacked(message.pieces, -(-size // PIECE_BIT))
+        lengths_bit = np.diff(np.append(np.arange(0, size, PIECE_BIT), size))
+        revealed_bit = int(lengths_bit[pieces == 1].sum())
+        self._owed_byte = byte_from_bit(revealed_bit)
+        self._count("revealed_bit", message.basis, revealed_bit)
+        self._count("bob_told_bit", message.basis, pieces.size)
+
+    def _hear_errors(self, message: messages.Errors) -> None:
+        counts = np.array([np.bincount(kinds, minlength=self._settings.intensities) for kinds in self._intensities])
+        errors = np.array(message.counts)
+        if errors.shape != counts.shape or (errors > counts).any() or (errors < 0).any():
+            raise ProtocolViolation("errors are told that do not fit the counts")
+        self._replenish_bit = message.replenish_bit
+        self.ledger.signal_qber = float(errors[:, 0].sum()) / max(1.0, float(counts[:, 0].sum()))
+        for basis, name in enumerate(BASIS_NAMES):
+            self._count("bob_told_bit", basis, sum(int(count).bit_length() for count in counts[basis]))
+            proven = self._settings.proof(
+                BasisCounts(counts, errors),
+                basis=basis,
+                leaked_bit=self.ledger.leaked_bit(name),
+                error_pattern_told=self.ledger.error_pattern_told(name),
+            )
+            self._lengths.append(max(0, min(proven.length_bit, int(counts[basis].sum()))))
+            self.ledger.errors[name] = int(errors[basis].sum())
+            self.ledger.phase_error[name] = proven.phase_error
+
+    def _hear_amplification(self, message: messages.Amplification) -> None:
+        for basis, name in enumerate(BASIS_NAMES):
+            length_bit = self._lengths[basis]
+            seed_bit = toeplitz_seed_bit(self._intensities[basis].size, length_bit) if length_bit else 0
+            unpacked(message.seeds[basis], seed_bit)
+            self.ledger.secret_bit[name] = length_bit
+        replenish_byte = byte_from_bit(self._replenish_bit)
+        self.ledger.authentication_replenished_bit = replenish_byte * BIT_PER_BYTE
+        self.ledger.epsilon_authentication = 2 * forgery_probability(self._said_byte) if self._spent else 0.0
+        self.key_bit = (sum(self._lengths) // BIT_PER_BYTE - replenish_byte) * BIT_PER_BYTE
+
+    def _count(self, field: str, basis: int, bits: int) -> None:
+        getattr(self.ledger, field)[BASIS_NAMES[basis]] += bits
+
+    def _count_hashes(self, hashes: int) -> None:
+        self._count("verification_leaked_bit", self._basis, hashes * HASH_BIT)
+        self._count("bob_told_bit", self._basis, hashes)
+
+    _HEARING: dict[type[messages.Message], Callable[[Any, Any], None]] = {
+        messages.Announcement: _hear_announcement,
+        messages.Sifting: _hear_sifting,
+        messages.Estimate: _hear_estimate,
+        messages.Reconciliation: _hear_reconciliation,
+        messages.Query: _hear_query,
+        messages.Parities: _hear_answer,
+        messages.SyndromeRequest: _hear_syndrome_request,
+        messages.IncrementRequest: _hear_increment_request,
+        messages.Syndromes: _hear_answer,
+        messages.VerificationRequest: _hear_verification_request,
+        messages.PieceHashRequest: _hear_piece_hash_request,
+        messages.RevelationRequest: _hear_revelation_request,
+        messages.Revelation: _hear_answer,
+        messages.Errors: _hear_errors,
+        messages.Amplification: _hear_amplification,
+    }
