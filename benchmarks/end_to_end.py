@@ -28,9 +28,9 @@ from tiandi.protocols.event_file import Run
 
 GOAL_NS = 1000 / 60
 """60 Mbit/s of sifted key."""
-BLOCKS, WARM_BLOCKS = 8, 3
-EVENTS = 8_000_000
-DETECTED_PER_PULSE = 0.02
+BLOCKS, WARM_BLOCKS = 12, 2
+EVENTS = 16_000_000
+DETECTED_PER_PULSE = 0.05
 QBER = 0.02
 MEAN_PHOTON_NUMBERS, PROBABILITIES = (0.5, 0.1, 0.0), (0.5, 0.3, 0.2)
 DARK_SHARE = 1e-4
@@ -38,7 +38,7 @@ NANOSECOND = 1e9
 
 
 def benchmark_end_to_end() -> list[Figure]:
-    """Blocks of 4e6 sifted bits at 2 % errors, three in flight; the records are in memory, and everything is compiled before."""
+    """Blocks of 8e6 sifted bits at 2 % errors, several in flight; the records are in memory, and everything is compiled before."""
     records = _records(np.random.default_rng(1))
     figures = []
     with tempfile.TemporaryDirectory() as name:

@@ -42,7 +42,7 @@ def states(role: type[Party]) -> str:
     for (state, heard), handler in role.TRANSITIONS.items():
         says, goes = reached(role, handler.__name__, {"_abort"})
         order = [message.__name__ for message in messages.Message.__subclasses__()]
-        answers = " or ".join(f"`{name}`" for name in sorted(says, key=order.index)) or "nothing"
+        answers = " or ".join(f"`{name}`" for name in order if name in says) or "nothing"
         then = " or ".join(sorted(goes, key=[state.value for state in State].index)) or state.value
         rows.append(f"| {state.value} | `{heard.__name__}` | {answers} | {then} |")
     return "\n".join(rows)

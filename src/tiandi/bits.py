@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BitArray = NDArray[np.uint8]
+Data = bytes | memoryview
+"""Bytes, whether they are one's own or lie in a larger buffer."""
 
 
 def pack(bits: BitArray) -> bytes:

@@ -13,17 +13,18 @@ from collections.abc import Iterable
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
+from tiandi.bits import Data
 from tiandi.errors import AuthenticationFailed
 
 TAG_KEY_BYTE = 32
 
 
-def one_time_tag(key: bytes, messages: Iterable[bytes]) -> bytes:
+def one_time_tag(key: bytes, messages: Iterable[Data]) -> bytes:
     """Tag of a sequence of messages, each with its length in front, under a key of 32 bytes that is never used again."""
     return _absorbed(key, messages).finalize()
 
 
-def verify_one_time_tag(key: bytes, messages: Iterable[bytes], tag: bytes) -> None:
+def verify_one_time_tag(key: bytes, messages: Iterable[Data], tag: bytes) -> None:
     """Raise AuthenticationFailed unless ``tag`` is the tag of ``messages``; compares in constant time."""
     if len(key) != TAG_KEY_BYTE:
         raise AuthenticationFailed(f"a tag needs a key of {TAG_KEY_BYTE} bytes")
@@ -33,7 +34,7 @@ def verify_one_time_tag(key: bytes, messages: Iterable[bytes], tag: bytes) -> No
         raise AuthenticationFailed("a tag does not match what was received") from None
 
 
-def _absorbed(key: bytes, messages: Iterable[bytes]) -> Poly1305:
+def _absorbed(key: bytes, messages: Iterable[Data]) -> Poly1305:
     mac = Poly1305(key)
     for message in messages:
         mac.update(struct.pack("<Q", len(message)))

@@ -119,7 +119,7 @@ def test_the_ledger_counts_every_parity_that_was_said() -> None:
         nonlocal said_bit
         message = messages.decode(data)
         if isinstance(message, messages.Parities):
-            said_bit += 8 * len(message.bits)
+            said_bit += 8 * sum(map(len, message.bits))
         return data
 
     alice, bob = parties()
@@ -237,7 +237,7 @@ def test_a_sample_changed_towards_one_end_ends_at_both() -> None:
 
 def test_verification_is_answered_only_so_often() -> None:
     alice, bob = parties()
-    asked = messages.encode(messages.VerificationRequest(0))
+    asked = messages.encode(messages.VerificationRequest((True, False)))
     for number, data in enumerate([bob.start()]):
         assert number == 0
         sifting = alice.receive(data or b"")
@@ -352,7 +352,7 @@ def test_wrong_bits_all_through_end_in_one_error() -> None:
     def spoil(number: int, data: bytes) -> bytes:
         message = messages.decode(data)
         if isinstance(message, messages.Verification):
-            return messages.encode(msgspec.structs.replace(message, hash=bytes(16)))
+            return messages.encode(msgspec.structs.replace(message, hashes=(bytes(16), message.hashes[1])))
         return data
 
     alice, bob = parties()
@@ -368,16 +368,16 @@ def test_wrong_bits_all_through_end_in_one_error() -> None:
         messages.Errors(((0, 0, 0), (0, 0, 0)), 1024),
         messages.Confirmation(UUID(int=0), 0, bytes(16)),
         messages.Acknowledgement(bytes(16)),
-        messages.Parities(b""),
-        messages.Syndromes(b""),
-        messages.SyndromeRequest(0, 1, 40, 64, 0),
-        messages.IncrementRequest(b"\1"),
-        messages.PieceHashRequest(0),
-        messages.PieceHashes(bytes(32), bytes(16)),
-        messages.RevelationRequest(0, b"\1"),
-        messages.Revelation(b""),
+        messages.Parities((b"", b"")),
+        messages.Syndromes((b"\1", b"")),
+        messages.SyndromeRequest((messages.LdpcProposal(1, 40, 64, 0), None)),
+        messages.IncrementRequest((b"\1", b"")),
+        messages.PieceHashRequest((True, False)),
+        messages.PieceHashes(bytes(32), (bytes(16), b"")),
+        messages.RevelationRequest((b"\1", b"")),
+        messages.Revelation((b"\1", b"")),
         messages.Amplification(uuid4(), (b"", b"")),
-        messages.Query((Question(0, b"", b"", b""),)),
+        messages.Query(((Question(0, b"", b"", b""),), ())),
         messages.Abort("enough"),
     ],
     ids=lambda message: type(message).__name__,
@@ -403,7 +403,8 @@ def test_contradictory_parities_come_to_an_end() -> None:
     def lie(number: int, data: bytes) -> bytes:
         message = messages.decode(data)
         if isinstance(message, messages.Parities):
-            return messages.encode(messages.Parities(generator.bytes(len(message.bits))))
+            x_bits, z_bits = (generator.bytes(len(bits)) for bits in message.bits)
+            return messages.encode(messages.Parities((x_bits, z_bits)))
         return data
 
     for _ in range(5):
@@ -419,8 +420,8 @@ def test_nothing_of_the_raw_key_survives_an_abort() -> None:
         assert party._keys == []
         assert party._secret == b""
         assert party._record is None  # type: ignore[attr-defined]
-    assert alice._answerer is None
-    assert bob._corrector is None
+    assert alice._answerers == {}
+    assert bob._correctors == {}
 
 
 @pytest.mark.parametrize("gap", [2**32, 2**40])
@@ -451,7 +452,7 @@ def test_far_ends_reconcile_one_way(qber: float) -> None:
     assert isinstance(bob.outcome, KeyBlock)
     assert alice.outcome == bob.outcome
     assert alice.ledger == bob.ledger
-    assert bob.ledger.reconciliation == {"X": "ldpc", "Z": "ldpc"}
+    assert bob.ledger.reconciliation == "ldpc"
     assert spoken < 40
 
 
@@ -476,13 +477,14 @@ def test_bobs_words_count_where_his_errors_stay_his_own() -> None:
 
 @pytest.mark.parametrize("settings", [SETTINGS, FAR], ids=["cascade", "ldpc"])
 def test_errors_that_nothing_finds_are_revealed_and_counted(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    corrected = Bob._corrected
+    correct = Bob._correct
 
-    def leave_an_error(bob: Bob, bits: np.ndarray) -> messages.Message:
-        bits[70_000] ^= 1
-        return corrected(bob, bits)
+    def leave_an_error(bob: Bob, corrected: dict[int, np.ndarray]) -> messages.Message:
+        for bits in corrected.values():
+            bits[70_000] ^= 1
+        return correct(bob, corrected)
 
-    monkeypatch.setattr(Bob, "_corrected", leave_an_error)
+    monkeypatch.setattr(Bob, "_correct", leave_an_error)
     alice, bob = parties(settings, detections=400_000)
     run_in_process(alice, bob)
     assert isinstance(bob.outcome, KeyBlock)
@@ -494,7 +496,7 @@ def test_errors_that_nothing_finds_are_revealed_and_counted(monkeypatch: pytest.
 
 
 def test_pieces_are_told_once_and_only_when_they_are_due() -> None:
-    for number, bad in enumerate([[messages.RevelationRequest(0, b"\1")], 2 * [messages.PieceHashRequest(0)]]):
+    for number, bad in enumerate([[messages.RevelationRequest((b"\1", b""))], 2 * [messages.PieceHashRequest((True, False))]]):
         alice, bob = parties()
         sifting = alice.receive(bob.start() or b"")
         alice.receive(bob.receive(sifting or b"") or b"")

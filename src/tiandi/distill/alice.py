@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,10 +12,10 @@ from tiandi.bits import BitArray, pack
 from tiandi.distill import messages
 from tiandi.distill.authentication import Authentication, Seal
 from tiandi.distill.cascade import CascadeAnswerer
-from tiandi.distill.cascade_plan import CascadePlan, Question
+from tiandi.distill.cascade_plan import CascadePlan
 from tiandi.distill.ldpc import LdpcPlan, LdpcTeller
 from tiandi.distill.ledger import CASCADE, LDPC, Way
-from tiandi.distill.party import HASH_KEY_BYTE, REPAIRS, Party, Settings, State, pieces_of, unpacked
+from tiandi.distill.party import HASH_KEY_BYTE, REPAIRS, Party, Settings, State, bases_wanted, pieces_of, unpacked
 from tiandi.distill.records import BASIS_NAMES, TransmitterRecord
 from tiandi.distill.sifting import encode_slots, find_slots, matching, ones, pack_words, planes, select, unpack_words
 from tiandi.errors import ProtocolViolation, TooFewDetections
@@ -32,9 +33,7 @@ class Alice(Party):
     def __init__(self, record: TransmitterRecord, settings: Settings, authentication: Authentication) -> None:
         super().__init__(record.slots.size, settings, authentication)
         self._record: TransmitterRecord | None = record
-        self._answerer: CascadeAnswerer | None = None
-        self._teller: LdpcTeller | None = None
-        self._answering_basis = 0
+        self._answerers: dict[int, CascadeAnswerer | LdpcTeller] = {}
         self._reconciliations = [0] * len(BASIS_NAMES)
         self._verifications = [0] * len(BASIS_NAMES)
         self._located: set[int] = set()
@@ -85,88 +84,116 @@ class Alice(Party):
 
     def _begin_reconciliation(self, basis: int, way: Way) -> BitArray:
         """The key that is to be reconciled. Raises ProtocolViolation when Bob begins more often than an honest one would."""
-        key = self._key(basis)
         self._reconciliations[basis] += 1
-        if self._reconciliations[basis] > 1 + REPAIRS or self.ledger.reconciliation.setdefault(BASIS_NAMES[basis], way) != way:
+        if self._reconciliations[basis] > 1 + REPAIRS or self.ledger.reconciliation not in (None, way):
             raise ProtocolViolation("reconciliation is begun too often")
-        self._forget_answers()
-        self._answering_basis = basis
-        return key.bits
+        self.ledger.reconciliation = way
+        return self._keys[basis].bits
 
     def _on_reconciliation(self, message: messages.Reconciliation) -> messages.Message:
-        bits = self._begin_reconciliation(message.basis, CASCADE)
-        plan = CascadePlan.checked(
-            key_bit=bits.size, frames=message.frames, levels=message.levels, subsets=message.subsets, seed=message.seed
-        )
-        self._answerer = CascadeAnswerer(plan, bits)
+        self._forget_answers()
+        for basis, proposal in enumerate(message.proposals):
+            if proposal is not None:
+                bits = self._begin_reconciliation(basis, CASCADE)
+                plan = CascadePlan.checked(key_bit=bits.size, **msgspec.structs.asdict(proposal))
+                self._answerers[basis] = CascadeAnswerer(plan, bits)
         return self._answer_questions(message.questions)
 
     def _on_query(self, message: messages.Query) -> messages.Message:
         return self._answer_questions(message.questions)
 
-    def _answer_questions(self, questions: tuple[Question, ...]) -> messages.Message:
-        if self._answerer is None:
-            raise ProtocolViolation("a parity is asked for before reconciliation has begun")
-        told = self._answerer.told
-        answer = self._answerer.answer(questions)
-        self._count_parities(self._answering_basis, self._answerer.told - told)
-        return messages.Parities(answer)
+    def _answer_questions(self, questions: tuple[messages.Questions, messages.Questions]) -> messages.Message:
+        if not any(questions):
+            raise ProtocolViolation("nothing is asked")
+        answers = [b"", b""]
+        for basis, of_basis in enumerate(questions):
+            answerer = self._answerers.get(basis)
+            if of_basis and not isinstance(answerer, CascadeAnswerer):
+                raise ProtocolViolation("a parity is asked for before reconciliation has begun")
+            if of_basis and isinstance(answerer, CascadeAnswerer):
+                told = answerer.told
+                answers[basis] = answerer.answer(of_basis)
+                self._count_parities(basis, answerer.told - told)
+        return messages.Parities((answers[0], answers[1]))
 
     def _on_syndrome_request(self, message: messages.SyndromeRequest) -> messages.Message:
-        bits = self._begin_reconciliation(message.basis, LDPC)
-        plan = LdpcPlan.checked(key_bit=bits.size, frames=message.frames, rows=message.rows, circulant=message.circulant, seed=message.seed)
-        self._teller = LdpcTeller(plan, bits)
-        return self._tell_syndromes(np.arange(plan.frames))
+        self._forget_answers()
+        wanted: dict[int, NDArray[np.int64]] = {}
+        for basis, proposal in enumerate(message.proposals):
+            if proposal is not None:
+                bits = self._begin_reconciliation(basis, LDPC)
+                plan = LdpcPlan.checked(key_bit=bits.size, **msgspec.structs.asdict(proposal))
+                self._answerers[basis] = LdpcTeller(plan, bits)
+                wanted[basis] = np.arange(plan.frames)
+        return self._tell_syndromes(wanted)
 
     def _on_increment_request(self, message: messages.IncrementRequest) -> messages.Message:
-        if self._teller is None:
-            raise ProtocolViolation("more is asked for before reconciliation has begun")
-        frames = self._teller.plan.frames
-        self.ledger.bob_told_bit[BASIS_NAMES[self._answering_basis]] += frames
-        return self._tell_syndromes(np.flatnonzero(unpacked(message.frames, frames)))
+        wanted: dict[int, NDArray[np.int64]] = {}
+        for basis, frames in enumerate(message.frames):
+            teller = self._answerers.get(basis)
+            if frames and isinstance(teller, LdpcTeller):
+                self.ledger.bob_told_bit[BASIS_NAMES[basis]] += teller.plan.frames
+                wanted[basis] = np.flatnonzero(unpacked(frames, teller.plan.frames))
+            elif frames:
+                raise ProtocolViolation("more is asked for before reconciliation has begun")
+        return self._tell_syndromes(wanted)
 
-    def _tell_syndromes(self, frames: NDArray[np.int64]) -> messages.Message:
-        assert self._teller is not None
-        before = self._teller.leaked_bit
-        told = self._teller.tell(frames)
-        self._count_parities(self._answering_basis, self._teller.leaked_bit - before)
-        return messages.Syndromes(pack(told))
+    def _tell_syndromes(self, wanted: dict[int, NDArray[np.int64]]) -> messages.Message:
+        if not wanted:
+            raise ProtocolViolation("nothing is asked")
+        told = [b"", b""]
+        for basis, frames in wanted.items():
+            teller = self._answerers[basis]
+            assert isinstance(teller, LdpcTeller)
+            before = teller.leaked_bit
+            told[basis] = pack(teller.tell(frames))
+            self._count_parities(basis, teller.leaked_bit - before)
+        return messages.Syndromes((told[0], told[1]))
 
     def _forget_answers(self) -> None:
-        for answering in (self._answerer, self._teller):
-            if answering is not None:
-                answering.wipe()
-        self._answerer = self._teller = None
+        for answerer in self._answerers.values():
+            answerer.wipe()
+        self._answerers.clear()
 
     def _on_verification_request(self, message: messages.VerificationRequest) -> messages.Message:
-        key = self._key(message.basis)
-        self._verifications[message.basis] += 1
-        if self._verifications[message.basis] > MOST_VERIFICATIONS:
-            raise ProtocolViolation("verification is asked for too often")
-        self._count_hashes(message.basis, 1)
         hash_key = secret_bytes(HASH_KEY_BYTE)
-        return messages.Verification(hash_key, one_time_tag(hash_key, [pack(key.bits)]))
+        hashes = [b"", b""]
+        for basis in bases_wanted(message.wanted):
+            self._verifications[basis] += 1
+            if self._verifications[basis] > MOST_VERIFICATIONS:
+                raise ProtocolViolation("verification is asked for too often")
+            self._count_hashes(basis, 1)
+            hashes[basis] = one_time_tag(hash_key, [pack(self._keys[basis].bits)])
+        return messages.Verification(hash_key, (hashes[0], hashes[1]))
 
     def _on_piece_hash_request(self, message: messages.PieceHashRequest) -> messages.Message:
-        key = self._key(message.basis)
-        if message.basis in self._located:
-            raise ProtocolViolation("hashes of pieces are asked for twice")
-        self._located.add(message.basis)
-        pieces = pieces_of(key.bits)
-        self._count_hashes(message.basis, len(pieces))
         hash_key = secret_bytes(HASH_KEY_BYTE)
-        return messages.PieceHashes(hash_key, b"".join([one_time_tag(hash_key, [pack(piece)]) for piece in pieces]))
+        hashes = [b"", b""]
+        for basis in bases_wanted(message.wanted):
+            if basis in self._located:
+                raise ProtocolViolation("hashes of pieces are asked for twice")
+            self._located.add(basis)
+            pieces = pieces_of(self._keys[basis].bits)
+            self._count_hashes(basis, len(pieces))
+            hashes[basis] = b"".join([one_time_tag(hash_key, [pack(piece)]) for piece in pieces])
+        return messages.PieceHashes(hash_key, (hashes[0], hashes[1]))
 
     def _on_revelation_request(self, message: messages.RevelationRequest) -> messages.Message:
-        pieces = pieces_of(self._key(message.basis).bits)
-        name = BASIS_NAMES[message.basis]
-        wanted = np.flatnonzero(unpacked(message.pieces, len(pieces)))
-        if not wanted.size or message.basis not in self._located or self.ledger.revealed_bit[name]:
-            raise ProtocolViolation("pieces are asked for that are not due")
-        revealed = np.concatenate([pieces[piece] for piece in wanted])
-        self.ledger.revealed_bit[name] += revealed.size
-        self.ledger.bob_told_bit[name] += len(pieces)
-        return messages.Revelation(pack(revealed))
+        told = [b"", b""]
+        for basis, wanted in enumerate(message.pieces):
+            if not wanted:
+                continue
+            name, pieces = BASIS_NAMES[basis], pieces_of(self._keys[basis].bits)
+            chosen = np.flatnonzero(unpacked(wanted, len(pieces)))
+            if not chosen.size or basis not in self._located or self.ledger.revealed_bit[name]:
+                raise ProtocolViolation("pieces are asked for that are not due")
+            revealed = np.concatenate([pieces[piece] for piece in chosen])
+            self.ledger.revealed_bit[name] += revealed.size
+            self.ledger.bob_told_bit[name] += len(pieces)
+            told[basis] = pack(revealed)
+        if not any(told):
+            raise ProtocolViolation("no piece is asked for")
+        return messages.Revelation((told[0], told[1]))
 
     def _on_errors(self, message: messages.Errors) -> messages.Message:
         intensities = self.settings.intensities

@@ -13,6 +13,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 
+from tiandi.bits import Data
 from tiandi.distill.ledger import Strength
 from tiandi.errors import AuthenticationFailed, InputError, KeysExhausted, ProtocolViolation
 from tiandi.tags import TAG_KEY_BYTE, forgery_probability, one_time_tag, verify_one_time_tag
@@ -187,10 +188,10 @@ class Authentication(Protocol):
     @property
     def full(self) -> bool: ...
     def require(self) -> None: ...
-    def seal(self, transcript: Sequence[bytes]) -> Seal: ...
-    def open(self, transcript: Sequence[bytes], seal: Seal) -> None: ...
-    def answer(self, transcript: Sequence[bytes]) -> bytes: ...
-    def open_answer(self, transcript: Sequence[bytes], tag: bytes) -> None: ...
+    def seal(self, transcript: Sequence[Data]) -> Seal: ...
+    def open(self, transcript: Sequence[Data], seal: Seal) -> None: ...
+    def answer(self, transcript: Sequence[Data]) -> bytes: ...
+    def open_answer(self, transcript: Sequence[Data], tag: bytes) -> None: ...
     def epsilon(self, said_byte: int) -> float: ...
     def replenish(self, block_id: UUID, key: bytes) -> None: ...
 
@@ -216,12 +217,12 @@ class OneTimeTags:
     def require(self) -> None:
         self._pool.next_position(BLOCK_KEY_BYTE)
 
-    def seal(self, transcript: Sequence[bytes]) -> Seal:
+    def seal(self, transcript: Sequence[Data]) -> Seal:
         """Bob's tag, under the next key of the pool."""
         position, key = self._spend()
         return Seal(position.segment, position.start, one_time_tag(key, transcript))
 
-    def open(self, transcript: Sequence[bytes], seal: Seal) -> None:
+    def open(self, transcript: Sequence[Data], seal: Seal) -> None:
         """Check Bob's tag under the key that it names, and spend that."""
         position = PoolPosition(seal.segment, seal.start)
         verify_one_time_tag(self._pool.peek(position, BLOCK_KEY_BYTE)[:TAG_KEY_BYTE], transcript, seal.tag)
@@ -233,10 +234,10 @@ class OneTimeTags:
         self.spent_bit, self._answer_key = len(key) * BIT_PER_BYTE, key[TAG_KEY_BYTE:]
         return position, key[:TAG_KEY_BYTE]
 
-    def answer(self, transcript: Sequence[bytes]) -> bytes:
+    def answer(self, transcript: Sequence[Data]) -> bytes:
         return one_time_tag(self._key_of_answer(), transcript)
 
-    def open_answer(self, transcript: Sequence[bytes], tag: bytes) -> None:
+    def open_answer(self, transcript: Sequence[Data], tag: bytes) -> None:
         verify_one_time_tag(self._key_of_answer(), transcript, tag)
 
     def _key_of_answer(self) -> bytes:
@@ -274,25 +275,25 @@ class Signatures:
     def require(self) -> None:
         """Signatures cost no key."""
 
-    def seal(self, transcript: Sequence[bytes]) -> Seal:
+    def seal(self, transcript: Sequence[Data]) -> Seal:
         """Bob's signature, which names no place in the pool."""
         self._number = self._pool.number_block()
         return Seal(PRE_SHARED, 0, self._own.sign(_digest(transcript), SEAL_CONTEXT))
 
-    def open(self, transcript: Sequence[bytes], seal: Seal) -> None:
+    def open(self, transcript: Sequence[Data], seal: Seal) -> None:
         """Check Bob's signature."""
         self._verify(transcript, seal.tag, SEAL_CONTEXT)
         self._number = self._pool.number_block()
 
-    def answer(self, transcript: Sequence[bytes]) -> bytes:
+    def answer(self, transcript: Sequence[Data]) -> bytes:
         return self._own.sign(_digest(transcript), ANSWER_CONTEXT)
 
-    def open_answer(self, transcript: Sequence[bytes], tag: bytes) -> None:
+    def open_answer(self, transcript: Sequence[Data], tag: bytes) -> None:
         """Check Alice's signature: she has this block."""
         self._verify(transcript, tag, ANSWER_CONTEXT)
         self._confirmed = True
 
-    def _verify(self, transcript: Sequence[bytes], signature: bytes, context: bytes) -> None:
+    def _verify(self, transcript: Sequence[Data], signature: bytes, context: bytes) -> None:
         try:
             self._peer.verify(signature, _digest(transcript), context)
         except InvalidSignature:
@@ -305,6 +306,6 @@ class Signatures:
         self._pool.replenish(block_id, key, number=self._number, confirmed=self._confirmed)
 
 
-def _digest(transcript: Sequence[bytes]) -> bytes:
+def _digest(transcript: Sequence[Data]) -> bytes:
     """SHA-512 of the SHA-512 of each message: digests have one length, so that nothing else need say where a message ends."""
     return hashlib.sha512(b"".join(hashlib.sha512(message).digest() for message in transcript)).digest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 from tiandi.bits import BitArray, pack
@@ -10,7 +12,7 @@ from tiandi.distill.authentication import Authentication
 from tiandi.distill.cascade import CascadeCorrector
 from tiandi.distill.cascade_plan import FRAME_BIT, REPAIR_SUBSETS, SEED_BYTE, CascadePlan, block_levels, last_subsets, repair_levels
 from tiandi.distill.ldpc import LdpcCorrector, LdpcPlan
-from tiandi.distill.ledger import CASCADE
+from tiandi.distill.ledger import CASCADE, LDPC
 from tiandi.distill.party import HASH_BYTE, HASH_KEY_BYTE, REPAIRS, Party, Settings, State, pieces_of, unpacked
 from tiandi.distill.reconciliation import choose_reconciliation
 from tiandi.distill.records import BASIS_NAMES, ReceiverRecord
@@ -36,12 +38,12 @@ class Bob(Party):
     def __init__(self, record: ReceiverRecord, settings: Settings, authentication: Authentication) -> None:
         super().__init__(record.slots.size, settings, authentication)
         self._record: ReceiverRecord | None = record
-        self._corrector: CascadeCorrector | None = None
-        self._decoder: LdpcCorrector | None = None
-        self._basis = 0
-        self._repairs = 0
-        self._located = False
-        self._wrong_pieces: list[int] = []
+        self._correctors: dict[int, CascadeCorrector] = {}
+        self._decoders: dict[int, LdpcCorrector] = {}
+        self._repairs = [0] * len(BASIS_NAMES)
+        self._verified: set[int] = set()
+        self._located: set[int] = set()
+        self._wrong_pieces: dict[int, list[int]] = {}
         self._received_keys: list[BitArray] = []
 
     def start(self) -> bytes | None:
@@ -83,112 +85,147 @@ class Bob(Party):
         return reply
 
     def _on_proceed(self, message: messages.Proceed) -> messages.Message:
-        return self._reconcile()
+        keys_bit = [key.size for key in self._keys]
+        if not all(keys_bit):
+            raise ProtocolViolation("nothing was sifted in one of the bases")
+        settings, worst = self.settings, max(self.ledger.sample_qber.values())
+        self.ledger.reconciliation = choose_reconciliation(
+            keys_bit, worst, round_trip_s=settings.round_trip_s, patience_s=settings.patience_s
+        )
+        return self._reconcile((0, 1))
 
-    def _reconcile(self) -> messages.Message:
-        """Begin with the key of the present basis, or search it again for what was missed."""
-        bits, name = self._keys[self._basis].bits, BASIS_NAMES[self._basis]
-        if bits.size == 0:
-            raise ProtocolViolation(f"nothing was sifted in basis {name}")
-        qber, settings = self.ledger.sample_qber[name], self.settings
-        way = choose_reconciliation(bits.size, qber, round_trip_s=settings.round_trip_s, patience_s=settings.patience_s)
-        way = self.ledger.reconciliation.setdefault(name, way)
+    def _reconcile(self, bases: Sequence[int]) -> messages.Message:
+        """Begin with the keys of these bases, or search them again for what was missed."""
         self.state = State.RECONCILING
-        if way == CASCADE:
-            return self._begin_cascade(bits, qber)
-        plan = LdpcPlan.for_key(bits.size, qber)
-        self._decoder = LdpcCorrector(plan, bits)
-        return messages.SyndromeRequest(self._basis, plan.frames, plan.rows, plan.circulant, plan.seed)
+        proposals = [self._propose(basis) if basis in bases else None for basis in range(len(BASIS_NAMES))]
+        match proposals:
+            case (messages.LdpcProposal() | None as first, messages.LdpcProposal() | None as second):
+                return messages.SyndromeRequest((first, second))
+            case (messages.CascadeProposal() | None as first, messages.CascadeProposal() | None as second):
+                return messages.Reconciliation((first, second), self._questions())
+        raise AssertionError("both bases are reconciled in one way")
 
-    def _begin_cascade(self, bits: BitArray, qber: float) -> messages.Message:
+    def _propose(self, basis: int) -> messages.CascadeProposal | messages.LdpcProposal:
+        bits, qber = self._keys[basis].bits, self.ledger.sample_qber[BASIS_NAMES[basis]]
+        if self.ledger.reconciliation == LDPC:
+            code = LdpcPlan.for_key(bits.size, qber)
+            self._decoders[basis] = LdpcCorrector(code, bits)
+            return messages.LdpcProposal(code.frames, code.rows, code.circulant, code.seed)
         frames = -(-bits.size // FRAME_BIT)
         frame_bit = -(-bits.size // frames)
-        levels = repair_levels(frame_bit) if self._repairs else block_levels(qber, frame_bit)
-        subsets = REPAIR_SUBSETS if self._repairs else last_subsets(frames)
+        repairs = self._repairs[basis]
+        levels = repair_levels(frame_bit) if repairs else block_levels(qber, frame_bit)
+        subsets = REPAIR_SUBSETS if repairs else last_subsets(frames)
         plan = CascadePlan.checked(key_bit=bits.size, frames=frames, levels=levels, subsets=subsets, seed=secret_bytes(SEED_BYTE))
-        self._corrector = CascadeCorrector(plan, bits)
-        return messages.Reconciliation(self._basis, frames, levels, subsets, plan.seed, self._corrector.questions)
+        self._correctors[basis] = CascadeCorrector(plan, bits)
+        return messages.CascadeProposal(frames, levels, subsets, plan.seed)
+
+    def _questions(self) -> tuple[messages.Questions, messages.Questions]:
+        """What each corrector asks next; nothing of a basis that is done."""
+        x_questions, z_questions = (
+            self._correctors[basis].questions if basis in self._correctors else () for basis in range(len(BASIS_NAMES))
+        )
+        return x_questions, z_questions
 
     def _on_parities(self, message: messages.Parities) -> messages.Message:
-        corrector = self._corrector
-        if corrector is None:
-            raise ProtocolViolation("parities are told that nobody asked for")
-        self._count_parities(self._basis, corrector.expected)
-        corrector.absorb(message.bits)
-        if corrector.questions:
-            return messages.Query(corrector.questions)
-        return self._corrected(corrector.corrected)
+        for basis, (asked, bits) in enumerate(zip(self._questions(), message.bits, strict=True)):
+            if asked:
+                self._count_parities(basis, self._correctors[basis].expected)
+                self._correctors[basis].absorb(bits)
+            elif bits:
+                raise ProtocolViolation("parities are told that nobody asked for")
+        questions = self._questions()
+        if any(questions):
+            return messages.Query(questions)
+        return self._correct({basis: corrector.corrected for basis, corrector in self._correctors.items()})
 
     def _on_syndromes(self, message: messages.Syndromes) -> messages.Message:
-        decoder = self._decoder
-        if decoder is None:
-            raise ProtocolViolation("syndromes are told that nobody asked for")
-        before = decoder.leaked_bit
-        decoder.absorb(unpacked(message.bits, decoder.expected_bit))
-        self._count_parities(self._basis, decoder.leaked_bit - before)
-        if decoder.query is None:
-            return self._corrected(decoder.corrected)
-        frames = np.zeros(decoder.plan.frames, np.uint8)
-        frames[decoder.query] = 1
-        self.ledger.bob_told_bit[BASIS_NAMES[self._basis]] += frames.size
-        return messages.IncrementRequest(pack(frames))
+        wanted = [b"", b""]
+        for basis, bits in enumerate(message.bits):
+            decoder = self._decoders.get(basis)
+            if decoder is None or decoder.query is None:
+                if bits:
+                    raise ProtocolViolation("syndromes are told that nobody asked for")
+                continue
+            before = decoder.leaked_bit
+            decoder.absorb(unpacked(bits, decoder.expected_bit))
+            self._count_parities(basis, decoder.leaked_bit - before)
+            if decoder.query is not None:
+                frames = np.zeros(decoder.plan.frames, np.uint8)
+                frames[decoder.query] = 1
+                self.ledger.bob_told_bit[BASIS_NAMES[basis]] += frames.size
+                wanted[basis] = pack(frames)
+        if any(wanted):
+            return messages.IncrementRequest((wanted[0], wanted[1]))
+        return self._correct({basis: decoder.corrected for basis, decoder in self._decoders.items()})
 
-    def _corrected(self, bits: BitArray) -> messages.Message:
-        self._keys[self._basis].bits[:] = bits
-        bits.fill(0)
+    def _correct(self, corrected: dict[int, BitArray]) -> messages.Message:
+        for basis, bits in corrected.items():
+            self._keys[basis].bits[:] = bits
+            bits.fill(0)
         self._forget_corrections()
-        return self._verify()
+        return self._verify(corrected)
 
-    def _verify(self) -> messages.Message:
+    def _verify(self, bases: Iterable[int]) -> messages.Message:
         self.state = State.VERIFYING
-        return messages.VerificationRequest(self._basis)
+        self._verified = set(bases)
+        return messages.VerificationRequest((0 in self._verified, 1 in self._verified))
 
     def _forget_corrections(self) -> None:
-        for correcting in (self._corrector, self._decoder):
-            if correcting is not None:
-                correcting.wipe()
-        self._corrector = self._decoder = None
+        for corrector in self._correctors.values():
+            corrector.wipe()
+        for decoder in self._decoders.values():
+            decoder.wipe()
+        self._correctors.clear()
+        self._decoders.clear()
 
     def _on_verification(self, message: messages.Verification) -> messages.Message:
-        self._count_hashes(self._basis, 1)
-        if not self._agrees(message.hash_key, self._keys[self._basis].bits, message.hash):
-            return self._look_again()
-        self._repairs, self._located = 0, False
-        self._basis += 1
-        return self._reconcile() if self._basis < len(BASIS_NAMES) else self._report_errors()
+        wrong = []
+        for basis in sorted(self._verified):
+            self._count_hashes(basis, 1)
+            if not self._agrees(message.hash_key, self._keys[basis].bits, message.hashes[basis]):
+                wrong.append(basis)
+        return self._look_again(wrong) if wrong else self._report_errors()
 
-    def _look_again(self) -> messages.Message:
-        """A key that differs is searched once more if it was Cascade's; then what differs is revealed."""
-        if self._located:
+    def _look_again(self, bases: list[int]) -> messages.Message:
+        """Keys that differ are searched once more if Cascade was at work; then what differs is revealed."""
+        if self._located & set(bases):
             raise VerificationFailed("the keys still differ after all that differed was revealed")
-        if self.ledger.reconciliation[BASIS_NAMES[self._basis]] == CASCADE and self._repairs < REPAIRS:
-            self._repairs += 1
-            return self._reconcile()
-        self._located = True
+        if self.ledger.reconciliation == CASCADE and all(self._repairs[basis] < REPAIRS for basis in bases):
+            for basis in bases:
+                self._repairs[basis] += 1
+            return self._reconcile(bases)
+        self._located |= set(bases)
         self.state = State.LOCATING
-        return messages.PieceHashRequest(self._basis)
+        return messages.PieceHashRequest((0 in bases, 1 in bases))
 
     def _on_piece_hashes(self, message: messages.PieceHashes) -> messages.Message:
-        pieces = pieces_of(self._keys[self._basis].bits)
-        if len(message.hashes) != len(pieces) * HASH_BYTE:
-            raise ProtocolViolation("there must be one hash a piece")
-        self._count_hashes(self._basis, len(pieces))
-        hashes = [message.hashes[at : at + HASH_BYTE] for at in range(0, len(message.hashes), HASH_BYTE)]
-        wrong = [not self._agrees(message.hash_key, piece, told) for piece, told in zip(pieces, hashes, strict=True)]
-        self._wrong_pieces = np.flatnonzero(wrong).tolist()
-        if not self._wrong_pieces:
-            raise VerificationFailed("the keys differ, and none of their pieces does")
-        self.ledger.bob_told_bit[BASIS_NAMES[self._basis]] += len(pieces)
+        self._wrong_pieces = {}
+        wanted = [b"", b""]
+        for basis in sorted(self._located & self._verified):
+            pieces, told = pieces_of(self._keys[basis].bits), message.hashes[basis]
+            if len(told) != len(pieces) * HASH_BYTE:
+                raise ProtocolViolation("there must be one hash a piece")
+            self._count_hashes(basis, len(pieces))
+            hashes = [told[at : at + HASH_BYTE] for at in range(0, len(told), HASH_BYTE)]
+            wrong = [not self._agrees(message.hash_key, piece, each) for piece, each in zip(pieces, hashes, strict=True)]
+            if not any(wrong):
+                raise VerificationFailed("the keys differ, and none of their pieces does")
+            self.ledger.bob_told_bit[BASIS_NAMES[basis]] += len(pieces)
+            self._wrong_pieces[basis] = np.flatnonzero(wrong).tolist()
+            wanted[basis] = pack(np.array(wrong, np.uint8))
         self.state = State.REVEALING
-        return messages.RevelationRequest(self._basis, pack(np.array(wrong, np.uint8)))
+        return messages.RevelationRequest((wanted[0], wanted[1]))
 
     def _on_revelation(self, message: messages.Revelation) -> messages.Message:
-        wrong = [pieces_of(self._keys[self._basis].bits)[piece] for piece in self._wrong_pieces]
-        revealed = unpacked(message.bits, sum(piece.size for piece in wrong))
-        self.ledger.revealed_bit[BASIS_NAMES[self._basis]] += revealed.size
-        for piece, bits in zip(wrong, np.split(revealed, np.cumsum([piece.size for piece in wrong])[:-1]), strict=True):
-            piece[:] = bits
-        return self._verify()
+        for basis, numbers in self._wrong_pieces.items():
+            pieces = pieces_of(self._keys[basis].bits)
+            ends = np.cumsum([pieces[number].size for number in numbers])
+            revealed = unpacked(message.bits[basis], int(ends[-1]))
+            self.ledger.revealed_bit[BASIS_NAMES[basis]] += revealed.size
+            for number, bits in zip(numbers, np.split(revealed, ends[:-1]), strict=True):
+                pieces[number][:] = bits
+        return self._verify(self._wrong_pieces)
 
     @staticmethod
     def _agrees(hash_key: bytes, bits: BitArray, told: bytes) -> bool:

@@ -27,7 +27,7 @@ from tiandi.errors import ProtocolViolation
 from tiandi.units import byte_from_bit
 
 BATCHES_IN_FLIGHT = 4
-LEAST_SEARCHES = 8
+LEAST_SEARCHES = 32
 """A frame searches at least so many parts at a time: with fewer it leaks a little less, and waits longer."""
 
 NO_NUMBERS = np.empty(0, np.int64)

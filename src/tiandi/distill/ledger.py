@@ -37,7 +37,7 @@ class Ledger:
     verification_leaked_bit: dict[str, int] = field(default_factory=_per_basis)
     revealed_bit: dict[str, int] = field(default_factory=_per_basis)
     bob_told_bit: dict[str, int] = field(default_factory=_per_basis)
-    reconciliation: dict[str, Way] = field(default_factory=dict)
+    reconciliation: Way | None = None
     sample_qber: dict[str, float] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=_per_basis)
     secret_bit: dict[str, int] = field(default_factory=_per_basis)
@@ -55,11 +55,12 @@ class Ledger:
         What Bob says of his errors counts where the proof does not give all of them to an eavesdropper anyway.
         """
         told = self.parities_leaked_bit[basis] + self.verification_leaked_bit[basis] + self.revealed_bit[basis]
-        return told + (0 if self.error_pattern_told(basis) else self.bob_told_bit[basis])
+        return told + (0 if self.error_pattern_told else self.bob_told_bit[basis])
 
-    def error_pattern_told(self, basis: str) -> bool:
+    @property
+    def error_pattern_told(self) -> bool:
         """Whether Bob's questions told which of his bits were wrong."""
-        return self.reconciliation.get(basis) == CASCADE
+        return self.reconciliation == CASCADE
 
     @property
     def total_leaked_bit(self) -> int:

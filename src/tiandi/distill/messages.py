@@ -7,10 +7,31 @@ from uuid import UUID
 
 import msgspec
 
+from tiandi.bits import Data
 from tiandi.distill.cascade_plan import MAXIMUM_BATCHES, MAXIMUM_PASSES, Question
 from tiandi.errors import ProtocolViolation
 
-Questions = Annotated[tuple[Question, ...], msgspec.Meta(min_length=1, max_length=MAXIMUM_BATCHES)]
+Questions = Annotated[tuple[Question, ...], msgspec.Meta(max_length=MAXIMUM_BATCHES)]
+ByBasis = tuple[bytes, bytes]
+"""What is said of the X and of the Z basis; nothing of a basis is an empty string."""
+
+
+class CascadeProposal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cascade on the key of one basis: frames, block sizes (as powers of two), random subsets of a batch, and the seed of the shuffles."""
+
+    frames: int
+    levels: Annotated[tuple[int, ...], msgspec.Meta(max_length=MAXIMUM_PASSES)]
+    subsets: int
+    seed: bytes
+
+
+class LdpcProposal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An LDPC code for the key of one basis: frames, rows of circulants, their size, and its seed."""
+
+    frames: int
+    rows: int
+    circulant: int
+    seed: int
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -31,14 +52,14 @@ class Sifting(Message, frozen=True):
 
     matched: bytes
     intensities: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=8)]
-    sampled: tuple[bytes, bytes]
-    sample_bits: tuple[bytes, bytes]
+    sampled: ByBasis
+    sample_bits: ByBasis
 
 
 class Estimate(Message, frozen=True):
     """Bob: his bits of the samples."""
 
-    sample_bits: tuple[bytes, bytes]
+    sample_bits: ByBasis
 
 
 class Proceed(Message, frozen=True):
@@ -46,88 +67,78 @@ class Proceed(Message, frozen=True):
 
 
 class Reconciliation(Message, frozen=True):
-    """Bob: start Cascade on the key of one basis with these block sizes (as powers of two), so many random subsets of a batch and this seed
-    of the shuffles; and his first questions."""
+    """Bob: start Cascade on the keys of these bases; and his first questions."""
 
-    basis: int
-    frames: int
-    levels: Annotated[tuple[int, ...], msgspec.Meta(max_length=MAXIMUM_PASSES)]
-    subsets: int
-    seed: bytes
-    questions: Questions
+    proposals: tuple[CascadeProposal | None, CascadeProposal | None]
+    questions: tuple[Questions, Questions]
 
 
 class Query(Message, frozen=True):
     """Bob: what he asks next, one question a batch."""
 
-    questions: Questions
+    questions: tuple[Questions, Questions]
 
 
 class Parities(Message, frozen=True):
     """Alice: the parities asked for; of each batch those of searches and those of rows begin with a new byte."""
 
-    bits: bytes
+    bits: ByBasis
 
 
 class SyndromeRequest(Message, frozen=True):
-    """Bob: tell the syndromes of the key of one basis, cut into so many frames, under this LDPC code."""
+    """Bob: tell the syndromes of the keys of these bases under these codes."""
 
-    basis: int
-    frames: int
-    rows: int
-    circulant: int
-    seed: int
+    proposals: tuple[LdpcProposal | None, LdpcProposal | None]
 
 
 class IncrementRequest(Message, frozen=True):
     """Bob: these frames (a bit each) need more."""
 
-    frames: bytes
+    frames: ByBasis
 
 
 class Syndromes(Message, frozen=True):
     """Alice: what the next stage tells of the frames asked for, one after the other."""
 
-    bits: bytes
+    bits: ByBasis
 
 
 class VerificationRequest(Message, frozen=True):
-    """Bob: I hold your key of this basis, I think."""
+    """Bob: I hold your keys of these bases, I think."""
 
-    basis: int
+    wanted: tuple[bool, bool]
 
 
 class Verification(Message, frozen=True):
-    """Alice: a fresh hash key and the hash of her key under it."""
+    """Alice: a fresh hash key and the hashes of her keys under it."""
 
     hash_key: bytes
-    hash: bytes
+    hashes: ByBasis
 
 
 class PieceHashRequest(Message, frozen=True):
-    """Bob: the keys still differ; tell where."""
+    """Bob: the keys of these bases still differ; tell where."""
 
-    basis: int
+    wanted: tuple[bool, bool]
 
 
 class PieceHashes(Message, frozen=True):
-    """Alice: a fresh hash key and the hashes of all pieces of her key under it."""
+    """Alice: a fresh hash key and the hashes of all pieces of her keys under it."""
 
     hash_key: bytes
-    hashes: bytes
+    hashes: ByBasis
 
 
 class RevelationRequest(Message, frozen=True):
     """Bob: these pieces (a bit each) cannot be corrected; tell them."""
 
-    basis: int
-    pieces: bytes
+    pieces: ByBasis
 
 
 class Revelation(Message, frozen=True):
     """Alice: the bits of the pieces, one after the other. They are public from now on and count as leaked."""
 
-    bits: bytes
+    bits: ByBasis
 
 
 class Errors(Message, frozen=True):
@@ -142,7 +153,7 @@ class Amplification(Message, frozen=True):
     """Alice: the identifier of the block and, drawn after everything else was said, the Toeplitz seed of each basis."""
 
     block_id: UUID
-    seeds: tuple[bytes, bytes]
+    seeds: ByBasis
 
 
 class Confirmation(Message, frozen=True):
@@ -198,7 +209,7 @@ def encode(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
-def decode(data: bytes) -> AnyMessage:
+def decode(data: Data) -> AnyMessage:
     """The message in ``data``. Raises ProtocolViolation when it is none."""
     try:
         return _decoder.decode(data)

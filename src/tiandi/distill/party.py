@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from tiandi.bits import BitArray, unpack
+from tiandi.bits import BitArray, Data, unpack
 from tiandi.distill import messages
 from tiandi.distill.amplification import toeplitz_hash, toeplitz_seed_bit
 from tiandi.distill.authentication import Authentication
@@ -131,7 +131,7 @@ class Party:
         )
         self.outcome: KeyBlock | DistillationAborted | None = None
         self._authentication = authentication
-        self._transcript = [settings.agreement]
+        self._transcript: list[Data] = [settings.agreement]
         self._said_byte = len(settings.agreement) + LENGTH_BYTE
         self._most_said_byte = LEAST_SAID_BYTE + SAID_BYTE_PER_EVENT * events
         self._keys: list[SiftedKey] = []
@@ -140,11 +140,11 @@ class Party:
         self._peer_told = False
 
     @property
-    def transcript(self) -> tuple[bytes, ...]:
+    def transcript(self) -> tuple[Data, ...]:
         """The agreement, then every message of both ends that the tags cover, in order. Nothing of it is secret."""
         return tuple(self._transcript)
 
-    def receive(self, data: bytes) -> bytes | None:
+    def receive(self, data: Data) -> bytes | None:
         """The answer to a message, or None when there is nothing left to say."""
         if self.outcome is not None:
             return self._repeat_abort(data)
@@ -163,7 +163,7 @@ class Party:
         """Destroy a block of which nothing more will be heard; what to tell the peer, if it can be told."""
         return self._abort(DistillationAborted(reason)) if self.outcome is None else None
 
-    def _answer(self, data: bytes) -> bytes | None:
+    def _answer(self, data: Data) -> bytes | None:
         if self._said_byte + len(data) > self._most_said_byte:
             raise ProtocolViolation("the peer says more than a block can need")
         message = messages.decode(data)
@@ -181,7 +181,7 @@ class Party:
         self._note(message, data)
         return data
 
-    def _note(self, message: Message, data: bytes) -> None:
+    def _note(self, message: Message, data: Data) -> None:
         """Tags are not in the transcript that they are tags of."""
         if not isinstance(message, messages.Confirmation | messages.Acknowledgement):
             self._transcript.append(data)
@@ -202,7 +202,7 @@ class Party:
         self.ledger.authentication_spent_bit = self._authentication.spent_bit
         self.ledger.epsilon_authentication = self._authentication.epsilon(self._said_byte) if self._authentication.spent_bit else 0.0
 
-    def _repeat_abort(self, data: bytes) -> bytes | None:
+    def _repeat_abort(self, data: Data) -> bytes | None:
         """A peer that goes on although this end has given up is told so, once."""
         if self._peer_told or not isinstance(self.outcome, DistillationAborted):
             return None
@@ -246,12 +246,6 @@ class Party:
         if worst > self.settings.qber_limit:
             raise QberTooHigh(worst, self.settings.qber_limit)
 
-    def _key(self, basis: int) -> SiftedKey:
-        """The key of a basis that the peer names. Raises ProtocolViolation when there is no such basis."""
-        if basis not in range(len(BASIS_NAMES)):
-            raise ProtocolViolation("there is no such basis")
-        return self._keys[basis]
-
     def _count_parities(self, basis: int, parities: int) -> None:
         """Enter what Alice tells of the key of a basis, failed attempts included. Raises ProtocolViolation when it is more than the key."""
         name = BASIS_NAMES[basis]
@@ -275,7 +269,7 @@ class Party:
             # Bob's counts of errors are numbers from 0 to that of the bits.
             self.ledger.bob_told_bit[name] += sum(count.bit_length() for count in counts[basis])
             proven = self.settings.proof(
-                known, basis=basis, leaked_bit=self.ledger.leaked_bit(name), error_pattern_told=self.ledger.error_pattern_told(name)
+                known, basis=basis, leaked_bit=self.ledger.leaked_bit(name), error_pattern_told=self.ledger.error_pattern_told
             )
             lengths.append(max(0, min(proven.length_bit, size)))
             self.ledger.errors[name] = sum(errors[basis])
@@ -321,3 +315,10 @@ def unpacked(packed: bytes, count: int) -> BitArray:
 def pieces_of(bits: BitArray) -> list[BitArray]:
     """A key (n,) cut into pieces of PIECE_BIT bits; these are views."""
     return [bits[start : start + PIECE_BIT] for start in range(0, bits.size, PIECE_BIT)]
+
+
+def bases_wanted(wanted: tuple[bool, bool]) -> list[int]:
+    """The bases of which the peer wants something. Raises ProtocolViolation when it wants nothing of either."""
+    if not any(wanted):
+        raise ProtocolViolation("nothing is asked of either basis")
+    return [basis for basis, is_wanted in enumerate(wanted) if is_wanted]

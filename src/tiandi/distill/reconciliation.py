@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from tiandi.distill.cascade import BATCHES_IN_FLIGHT
 from tiandi.distill.cascade_plan import BATCH_FRAMES, FRAME_BIT
@@ -18,10 +19,8 @@ def cascade_round_trips(key_bit: int, qber: float) -> int:
     return -(-key_bit // BITS_IN_FLIGHT) * max(FEWEST_ROUND_TRIPS, math.ceil(6200 * math.sqrt(qber)))
 
 
-def choose_reconciliation(key_bit: int, qber: float, *, round_trip_s: float, patience_s: float) -> Way:
-    """Cascade, unless its round trips of ``round_trip_s`` [s] together exceed ``patience_s`` [s] and LDPC codes cover the key.
-
-    LDPC codes cover 2048 bits and more, and a QBER of up to 12 %.
-    """
-    impatient = cascade_round_trips(key_bit, qber) * round_trip_s > patience_s
-    return LDPC if impatient and key_bit >= LEAST_KEY_BIT and qber <= LARGEST_QBER else CASCADE
+def choose_reconciliation(keys_bit: Sequence[int], qber: float, *, round_trip_s: float, patience_s: float) -> Way:
+    """For keys that are reconciled side by side, ``qber`` being the worst: Cascade, unless its round trips of ``round_trip_s`` [s] together
+    exceed ``patience_s`` [s] and LDPC codes cover the keys, which takes 2048 bits each and a QBER of up to 12 %."""
+    impatient = cascade_round_trips(max(keys_bit), qber) * round_trip_s > patience_s
+    return LDPC if impatient and min(keys_bit) >= LEAST_KEY_BIT and qber <= LARGEST_QBER else CASCADE

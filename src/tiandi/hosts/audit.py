@@ -17,10 +17,10 @@ from tiandi.bits import BitArray
 from tiandi.distill import messages
 from tiandi.distill.amplification import toeplitz_seed_bit
 from tiandi.distill.cascade import CascadeAnswerer
-from tiandi.distill.cascade_plan import CascadePlan, Question
+from tiandi.distill.cascade_plan import CascadePlan
 from tiandi.distill.ldpc import LdpcPlan, LdpcTeller
 from tiandi.distill.ledger import CASCADE, LDPC, BasisCounts, Ledger, Way
-from tiandi.distill.party import HASH_BIT, LENGTH_BYTE, PIECE_BIT, unpacked
+from tiandi.distill.party import HASH_BIT, LENGTH_BYTE, PIECE_BIT, bases_wanted, unpacked
 from tiandi.distill.records import BASIS_NAMES
 from tiandi.distill.sifting import decode_slots
 from tiandi.errors import ProtocolViolation
@@ -81,10 +81,10 @@ class _Listener:
         self._bob_bases: BitArray = np.empty(0, np.uint8)
         self._intensities: list[NDArray[np.uint8]] = []
         self._samples: list[BitArray] = []
-        self._answerer: CascadeAnswerer | None = None
-        self._teller: LdpcTeller | None = None
-        self._basis = 0
-        self._owed_byte = self._replenish_bit = 0
+        self._answerers: dict[int, CascadeAnswerer] = {}
+        self._tellers: dict[int, LdpcTeller] = {}
+        self._owed_byte = [0, 0]
+        self._replenish_bit = 0
         self._lengths: list[int] = []
 
     def hear(self, number: int, message: messages.Message) -> None:
@@ -93,7 +93,7 @@ class _Listener:
         try:
             if hearing is not None:
                 hearing(self, message)
-        except (ProtocolViolation, ValueError, IndexError, AttributeError) as error:
+        except (ProtocolViolation, ValueError, LookupError) as error:
             raise ProtocolViolation(f"message {number} ({type(message).__name__}) does not follow on those before: {error}") from None
 
     def _hear_announcement(self, message: messages.Announcement) -> None:
@@ -119,70 +119,76 @@ class _Listener:
             different = unpacked(told, sample.size) ^ sample
             self.ledger.sample_qber[name] = float(different.mean()) if sample.size else 0.5
 
-    def _begin(self, basis: int, way: Way) -> BitArray:
-        self._basis = basis
-        self.ledger.reconciliation[BASIS_NAMES[basis]] = way
+    def _begin(self, way: Way, basis: int) -> BitArray:
+        self.ledger.reconciliation = way
         return np.zeros(self._intensities[basis].size, np.uint8)
 
     def _hear_reconciliation(self, message: messages.Reconciliation) -> None:
-        zeros = self._begin(message.basis, CASCADE)
-        plan = CascadePlan.checked(
-            key_bit=zeros.size, frames=message.frames, levels=message.levels, subsets=message.subsets, seed=message.seed
-        )
-        self._answerer = CascadeAnswerer(plan, zeros)
+        for basis, proposal in enumerate(message.proposals):
+            if proposal is not None:
+                zeros = self._begin(CASCADE, basis)
+                self._answerers[basis] = CascadeAnswerer(CascadePlan.checked(key_bit=zeros.size, **msgspec.structs.asdict(proposal)), zeros)
         self._hear_questions(message.questions)
 
     def _hear_query(self, message: messages.Query) -> None:
         self._hear_questions(message.questions)
 
-    def _hear_questions(self, questions: tuple[Question, ...]) -> None:
-        if self._answerer is None:
-            raise ProtocolViolation("nothing was begun")
-        before = self._answerer.told
-        self._owed_byte = len(self._answerer.answer(questions))
-        self._count("parities_leaked_bit", self._basis, self._answerer.told - before)
+    def _hear_questions(self, questions: tuple[messages.Questions, messages.Questions]) -> None:
+        self._owed_byte = [0, 0]
+        for basis, of_basis in enumerate(questions):
+            if of_basis:
+                answerer = self._answerers[basis]
+                before = answerer.told
+                self._owed_byte[basis] = len(answerer.answer(of_basis))
+                self._count("parities_leaked_bit", basis, answerer.told - before)
 
     def _hear_syndrome_request(self, message: messages.SyndromeRequest) -> None:
-        zeros = self._begin(message.basis, LDPC)
-        plan = LdpcPlan.checked(
-            key_bit=zeros.size, frames=message.frames, rows=message.rows, circulant=message.circulant, seed=message.seed
-        )
-        self._teller = LdpcTeller(plan, zeros)
-        self._hear_frames(np.arange(plan.frames))
+        self._owed_byte = [0, 0]
+        for basis, proposal in enumerate(message.proposals):
+            if proposal is not None:
+                zeros = self._begin(LDPC, basis)
+                plan = LdpcPlan.checked(key_bit=zeros.size, **msgspec.structs.asdict(proposal))
+                self._tellers[basis] = LdpcTeller(plan, zeros)
+                self._hear_frames(basis, np.arange(plan.frames))
 
     def _hear_increment_request(self, message: messages.IncrementRequest) -> None:
-        if self._teller is None:
-            raise ProtocolViolation("nothing was begun")
-        frames = unpacked(message.frames, self._teller.plan.frames)
-        self._count("bob_told_bit", self._basis, frames.size)
-        self._hear_frames(np.flatnonzero(frames))
+        self._owed_byte = [0, 0]
+        for basis, wanted in enumerate(message.frames):
+            if wanted:
+                frames = unpacked(wanted, self._tellers[basis].plan.frames)
+                self._count("bob_told_bit", basis, frames.size)
+                self._hear_frames(basis, np.flatnonzero(frames))
 
-    def _hear_frames(self, frames: NDArray[np.int64]) -> None:
-        assert self._teller is not None
-        before = self._teller.leaked_bit
-        self._owed_byte = byte_from_bit(self._teller.tell(frames).size)
-        self._count("parities_leaked_bit", self._basis, self._teller.leaked_bit - before)
+    def _hear_frames(self, basis: int, frames: NDArray[np.int64]) -> None:
+        teller = self._tellers[basis]
+        before = teller.leaked_bit
+        self._owed_byte[basis] = byte_from_bit(teller.tell(frames).size)
+        self._count("parities_leaked_bit", basis, teller.leaked_bit - before)
 
     def _hear_answer(self, message: messages.Parities | messages.Syndromes | messages.Revelation) -> None:
-        if len(message.bits) != self._owed_byte:
-            raise ProtocolViolation(f"{len(message.bits)} bytes answer a question for {self._owed_byte}")
+        told_byte = [len(bits) for bits in message.bits]
+        if told_byte != self._owed_byte:
+            raise ProtocolViolation(f"{told_byte} bytes answer a question for {self._owed_byte}")
 
     def _hear_verification_request(self, message: messages.VerificationRequest) -> None:
-        self._basis = message.basis
-        self._count_hashes(1)
+        for basis in bases_wanted(message.wanted):
+            self._count_hashes(basis, 1)
 
     def _hear_piece_hash_request(self, message: messages.PieceHashRequest) -> None:
-        self._basis = message.basis
-        self._count_hashes(-(-self._intensities[message.basis].size // PIECE_BIT))
+        for basis in bases_wanted(message.wanted):
+            self._count_hashes(basis, -(-self._intensities[basis].size // PIECE_BIT))
 
     def _hear_revelation_request(self, message: messages.RevelationRequest) -> None:
-        size = self._intensities[message.basis].size
-        pieces = unpacked(message.pieces, -(-size // PIECE_BIT))
-        lengths_bit = np.diff(np.append(np.arange(0, size, PIECE_BIT), size))
-        revealed_bit = int(lengths_bit[pieces == 1].sum())
-        self._owed_byte = byte_from_bit(revealed_bit)
-        self._count("revealed_bit", message.basis, revealed_bit)
-        self._count("bob_told_bit", message.basis, pieces.size)
+        self._owed_byte = [0, 0]
+        for basis, wanted in enumerate(message.pieces):
+            if wanted:
+                size = self._intensities[basis].size
+                pieces = unpacked(wanted, -(-size // PIECE_BIT))
+                lengths_bit = np.diff(np.append(np.arange(0, size, PIECE_BIT), size))
+                revealed_bit = int(lengths_bit[pieces == 1].sum())
+                self._owed_byte[basis] = byte_from_bit(revealed_bit)
+                self._count("revealed_bit", basis, revealed_bit)
+                self._count("bob_told_bit", basis, pieces.size)
 
     def _hear_errors(self, message: messages.Errors) -> None:
         counts = np.array([np.bincount(kinds, minlength=self._settings.intensities) for kinds in self._intensities])
@@ -197,7 +203,7 @@ class _Listener:
                 BasisCounts(counts, errors),
                 basis=basis,
                 leaked_bit=self.ledger.leaked_bit(name),
-                error_pattern_told=self.ledger.error_pattern_told(name),
+                error_pattern_told=self.ledger.error_pattern_told,
             )
             self._lengths.append(max(0, min(proven.length_bit, int(counts[basis].sum()))))
             self.ledger.errors[name] = int(errors[basis].sum())
@@ -217,9 +223,9 @@ class _Listener:
     def _count(self, field: str, basis: int, bits: int) -> None:
         getattr(self.ledger, field)[BASIS_NAMES[basis]] += bits
 
-    def _count_hashes(self, hashes: int) -> None:
-        self._count("verification_leaked_bit", self._basis, hashes * HASH_BIT)
-        self._count("bob_told_bit", self._basis, hashes)
+    def _count_hashes(self, basis: int, hashes: int) -> None:
+        self._count("verification_leaked_bit", basis, hashes * HASH_BIT)
+        self._count("bob_told_bit", basis, hashes)
 
     _HEARING: dict[type[messages.Message], Callable[[Any, Any], None]] = {
         messages.Announcement: _hear_announcement,

@@ -75,7 +75,7 @@ async def _greet(wire: Wire, end: LinkEnd, ours: Hello) -> Hello:
     wire.send(CONTROL, greeting.encode(ours))
     try:
         frame = await wire.receive(end.silence_s)
-        theirs = greeting.decode(frame.payload)
+        theirs = greeting.decode(bytes(frame.payload))
         if frame.number != CONTROL or not isinstance(theirs, Hello):
             raise ProtocolViolation("the peer does not say hello")
         agreed_blocks(end.recordings, ours, theirs, end.security)

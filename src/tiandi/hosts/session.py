@@ -11,6 +11,7 @@ from functools import partial
 import msgspec
 import numpy as np
 
+from tiandi.bits import Data
 from tiandi.distill import messages
 from tiandi.distill.alice import Alice
 from tiandi.distill.bob import Bob
@@ -132,7 +133,7 @@ class Session:
             frame = await self._wire.receive(self._end.silence_s)
             if frame.number != CONTROL:
                 return frame
-            message = greeting.decode(frame.payload)
+            message = greeting.decode(bytes(frame.payload))
             if isinstance(message, greeting.Refusal):
                 raise PeerAborted("".join(sign if sign.isprintable() else "?" for sign in message.reason))
             if not isinstance(message, greeting.Alive):
@@ -208,13 +209,13 @@ class Session:
             self._fail(error)
         return True
 
-    def _start(self, block: _Block, payload: bytes | None) -> None:
+    def _start(self, block: _Block, payload: Data | None) -> None:
         block.busy = True
         job = asyncio.create_task(self._step(block, payload))
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
 
-    async def _step(self, block: _Block, payload: bytes | None) -> None:
+    async def _step(self, block: _Block, payload: Data | None) -> None:
         """One message in, one message out; jobs begin and end in the order of the messages."""
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._worker, self._work, block, payload)
@@ -237,7 +238,7 @@ class Session:
             self._begin_blocks()
             self._say_goodbye()
 
-    def _work(self, block: _Block, payload: bytes | None) -> bytes | None:
+    def _work(self, block: _Block, payload: Data | None) -> bytes | None:
         """In the worker's thread: let a party read a message. Before its first word leaves, its events count as used."""
         if self._over:
             return None
@@ -270,7 +271,7 @@ class Session:
         """Put the key on disk, or note why there is none; and enter the block in the life account of the link."""
         if isinstance(outcome, KeyBlock):
             account = self._end.recordings.account(block.plan) | {"ledger": party.ledger, "key_bit": outcome.length_bit}
-            account |= {"block_id": outcome.block_id, "agreement": Agreement.decode(party.transcript[0])}
+            account |= {"block_id": outcome.block_id, "agreement": Agreement.decode(bytes(party.transcript[0]))}
             write = partial(write_transcript, party=party) if self._end.transcripts else None
             # Both ends have key now, and the next block is paid for with it.
             self._signed = False

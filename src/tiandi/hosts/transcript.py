@@ -35,7 +35,7 @@ class Transcript(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The transcript of a party that has come to its end."""
         block = party.outcome
         outcome, key_bit = (str(block.block_id), block.length_bit) if isinstance(block, KeyBlock) else (str(block), 0)
-        return cls(FORMAT, party.transcript, party.ledger, outcome, key_bit)
+        return cls(FORMAT, tuple(map(bytes, party.transcript)), party.ledger, outcome, key_bit)
 
 
 def write_transcript(path: Path, party: Party) -> None:

@@ -16,6 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from tiandi.bits import Data
 from tiandi.errors import DistillationAborted, InputError, ProtocolViolation
 
 HEADER = struct.Struct(">II")
@@ -33,7 +36,7 @@ class Frame(NamedTuple):
     """A message of the block ``number``."""
 
     number: int
-    payload: bytes
+    payload: Data
 
 
 class Address(NamedTuple):
@@ -77,9 +80,10 @@ class Wire(asyncio.BufferedProtocol):
         self._broken: Exception | None = None
         self._closed = asyncio.get_running_loop().create_future()
         self._room = memoryview(bytearray(ROOM_BYTE))
-        self._pieces: list[bytes] = []
+        self._rest = b""
         self._number: int | None = None
-        self._missing_byte = HEADER.size
+        self._long: memoryview | None = None
+        self._size_byte = self._filled_byte = 0
 
     def admit_blocks(self, limit_byte: int, answer_at_once: Callable[[Frame], bool] = _never) -> None:
         """Take frames of blocks from now on, up to this length; one that ``answer_at_once`` says it has dealt with is not laid aside."""
@@ -95,34 +99,54 @@ class Wire(asyncio.BufferedProtocol):
             self._greet(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Room for what arrives next."""
-        return self._room
+        """Room for what arrives next: a long frame fills its own."""
+        return self._room if self._long is None else self._long[self._filled_byte :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Cut what has arrived into frames; whole ones are laid aside for `receive`."""
-        start, self._heard_s = 0, asyncio.get_running_loop().time()
-        while start < nbytes and self._broken is None:
-            end = min(start + self._missing_byte, nbytes)
-            self._pieces.append(bytes(self._room[start:end]))
-            self._missing_byte -= end - start
-            start = end
-            if not self._missing_byte:
-                self._take(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
+        self._heard_s = asyncio.get_running_loop().time()
+        if self._long is None:
+            self._cut(self._rest + self._room[:nbytes])
+            return
+        self._filled_byte += nbytes
+        if self._filled_byte == len(self._long):
+            whole, self._long = self._long, None
+            self._end_of_frame(whole)
 
-    def _take(self, whole: bytes) -> None:
-        """Take a whole header, or a whole payload."""
-        self._pieces = []
-        if self._number is None:
-            self._number, self._missing_byte = HEADER.unpack(whole)
-            if self._number != CONTROL and not self._blocks_admitted:
-                self._break(ProtocolViolation("what the peer says is no greeting"))
-            elif self._missing_byte > self._limit_byte:
-                self._break(ProtocolViolation(f"a frame of {self._missing_byte} bytes is announced, {self._limit_byte} are the most"))
-            if self._missing_byte:
-                return
-            whole = b""
-        self._lay_aside(Frame(self._number, whole))
-        self._number, self._missing_byte = None, HEADER.size
+    def _cut(self, data: bytes) -> None:
+        """Take the frames out of ``data``; the beginning of another one is kept until the rest of it arrives."""
+        start = 0
+        while self._broken is None:
+            if self._number is None:
+                if len(data) - start < HEADER.size:
+                    break
+                self._number, self._size_byte = HEADER.unpack_from(data, start)
+                start += HEADER.size
+                self._admit()
+            elif len(data) - start < self._size_byte:
+                if self._size_byte > ROOM_BYTE:
+                    # Memory that nobody has written to is not taken yet, whatever was announced.
+                    self._long, self._filled_byte = np.empty(self._size_byte, np.uint8).data, len(data) - start
+                    self._long[: self._filled_byte] = data[start:]
+                    start = len(data)
+                break
+            else:
+                end = start + self._size_byte
+                self._end_of_frame(data[start:end])
+                start = end
+        self._rest = data[start:]
+
+    def _admit(self) -> None:
+        """Break with a peer that announces a frame which it may not send."""
+        if self._number != CONTROL and not self._blocks_admitted:
+            self._break(ProtocolViolation("what the peer says is no greeting"))
+        elif self._size_byte > self._limit_byte:
+            self._break(ProtocolViolation(f"a frame of {self._size_byte} bytes is announced, {self._limit_byte} are the most"))
+
+    def _end_of_frame(self, payload: Data) -> None:
+        assert self._number is not None
+        number, self._number = self._number, None
+        self._lay_aside(Frame(number, payload))
 
     def _lay_aside(self, frame: Frame) -> None:
         if not self._unread and self._answer_at_once(frame):

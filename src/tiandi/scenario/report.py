@@ -9,8 +9,8 @@ from tiandi.quantum.link import LinkBlock
 
 MODEL_NOTES = (
     "Light and detectors are digital twins; sifting, reconciliation, amplification, tags, key stores, TLS, relay and messages are real.",
-    "Finite-key proof: Lim et al. 2014. Every parity and hash that Alice tells is counted; nothing is subtracted for the error pattern that"
-    " Bob's questions reveal (see arXiv:2307.00576).",
+    "Finite-key proof: Lim et al. 2014. Every parity and hash that Alice tells is counted; an eavesdropper is given the position of every"
+    " error, as Bob's questions tell it (see arXiv:2307.00576).",
 )
 """What holds for every scenario; a scenario adds notes of its own."""
 
