@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from measure import Figure
-from tiandi.distill.pool_file import PoolFile, create_pair
 from tiandi.distill.records import ReceiverRecord, TransmitterRecord
 from tiandi.hosts.key_folder import KeyFolder
 from tiandi.hosts.link_end import LinkEnd, Report
+from tiandi.hosts.pool_file import PoolFile, create_pair
 from tiandi.hosts.post_processing import connect, serve
 from tiandi.hosts.recordings import Record, Recording, Recordings
 from tiandi.hosts.wire import Address, tls_context

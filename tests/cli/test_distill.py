@@ -260,8 +260,8 @@ def test_a_disk_that_fills_up_is_one_clear_error(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--plain", "--tls-key", "k"], "plain = True: must be given, or else"),
-        ([], "plain = False: must be given, or else --tls-certificate, --tls-key and --tls-authority, all three"),
+        (["--plain", "--tls-key", "k"], "--plain = True: does not go with --tls-certificate"),
+        ([], "--plain = False: must be given, or else --tls-certificate, --tls-key and --tls-authority, all three"),
         (["--plain", "--join", "--block-events", "2000"], "block-events = 2000"),
         (["--plain", "--blocks-in-flight", "0"], "blocks_in_flight = 0: must lie in [1, 64]"),
         (["--plain", "--identity", "none"], "identity = 'none': goes with --peer"),

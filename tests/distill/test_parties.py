@@ -522,12 +522,14 @@ def test_ends_that_agreed_on_different_things_never_get_key() -> None:
     assert isinstance(bob.outcome, PeerAborted)
 
 
-def test_the_transcript_is_the_same_at_both_ends_and_holds_no_tag() -> None:
+def test_the_transcript_is_the_same_at_both_ends_and_ends_with_the_tags() -> None:
     alice, bob = parties(replace(SETTINGS, agreement=b"50 km"))
     run_in_process(alice, bob)
     assert alice.transcript == bob.transcript
     assert alice.transcript[0] == b"50 km"
-    assert not any(isinstance(messages.decode(data), messages.Confirmation) for data in alice.transcript[1:])
+    said = [type(messages.decode(data)) for data in alice.transcript[1:]]
+    assert said[-2:] == [messages.Confirmation, messages.Acknowledgement]
+    assert said.count(messages.Confirmation) == 1
 
 
 def test_nothing_of_the_key_shows() -> None:
@@ -543,7 +545,7 @@ def test_nothing_of_the_key_shows() -> None:
 def test_a_full_pool_is_given_no_more() -> None:
     pools = new_pools(FULL_BIT // 8)
     before = pools[0].available_bit
-    for replenished_bit in (0, SETTINGS.replenish_bit):
+    for replenished_bit in (0, SETTINGS.replenish_limits_bit[0]):
         alice, bob = parties(pools=pools)
         run_in_process(alice, bob)
         assert isinstance(bob.outcome, KeyBlock)
@@ -556,7 +558,7 @@ def test_a_share_for_the_pool_that_was_not_agreed_on_is_refused() -> None:
     def raise_it(number: int, data: bytes) -> bytes:
         message = messages.decode(data)
         if isinstance(message, messages.Errors):
-            return messages.encode(msgspec.structs.replace(message, replenish_bit=2048))
+            return messages.encode(msgspec.structs.replace(message, replenish_bit=1000))
         return data
 
     alice, bob = parties()

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tiandi.bits import pack
 from tiandi.distill import sifting_kernels as kernels
 from tiandi.distill.sifting import (
+    bytes_from,
     decode_slots,
     encode_slots,
     find_slots,
@@ -20,6 +22,7 @@ from tiandi.distill.sifting import (
     unpack_words,
     values_of,
     words_for,
+    words_from,
 )
 from tiandi.errors import InputError, ProtocolViolation
 
@@ -381,3 +384,28 @@ def test_code_for_another_processor_is_plain(monkeypatch: pytest.MonkeyPatch) ->
     kernels.extraction_flag.cache_clear()
     assert kernels.extraction_flag() is None
     kernels.extraction_flag.cache_clear()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_words_travel_as_bytes(size: int) -> None:
+    bits = random_bits(size, seed=17)
+    assert bytes_from(pack_words(bits), size) == pack(bits)
+    assert (words_from(pack(bits), size) == pack_words(bits)).all()
+
+
+def test_what_fills_up_the_last_byte_of_a_message_is_cleared() -> None:
+    assert words_from(b"\xff\xff", 11).tolist() == [0x7FF]
+
+
+@pytest.mark.parametrize("size_byte", [0, 1, 3])
+def test_bytes_of_another_length_are_no_words(size_byte: int) -> None:
+    with pytest.raises(ProtocolViolation, match="wrong length"):
+        words_from(bytes(size_byte), 11)
+
+
+@pytest.mark.parametrize("position", [0, 63, 64, 99])
+def test_one_value_with_too_many_digits_is_refused_wherever_it_stands(position: int) -> None:
+    values = np.ones(100, np.uint8)
+    values[position] = 4
+    with pytest.raises(InputError, match="no more than 2"):
+        planes(values, 2)

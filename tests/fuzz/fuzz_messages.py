@@ -58,7 +58,7 @@ def half_of_the_key(counts: BasisCounts, *, basis: int, leaked_bit: int, error_p
     return ProvenLength(int(counts.counts[basis].sum() / 2) - leaked_bit // 4, 0.05)
 
 
-SETTINGS = Settings(proof=half_of_the_key, sample_limits_bit=(60, 1000), replenish_bit=2 * TAG_KEY_BYTE * BIT_PER_BYTE)
+SETTINGS = Settings(proof=half_of_the_key, sample_limits_bit=(60, 1000), replenish_limits_bit=2 * (2 * TAG_KEY_BYTE * BIT_PER_BYTE,))
 
 
 def records(block: Block) -> tuple[TransmitterRecord, ReceiverRecord]:

@@ -62,7 +62,7 @@ def test_both_reports_follow_from_the_transcript(parties: tuple[Alice, Bob]) -> 
         figures = audit(Transcript.of(party))
         assert all(figure.agrees for figure in figures), [figure for figure in figures if not figure.agrees]
         heard = {figure.name: figure.recomputed for figure in figures}
-        assert heard["key_bit"] == party.outcome.length_bit > 10_000
+        assert heard["key_bit"] == party.outcome.length_bit > 5_000
         assert heard["parities_leaked_bit X"] > 1000
         assert {"sample_qber Z", "phase_error X", "epsilon_authentication", "secret_bit Z", "reconciliation"} <= set(heard)
 
@@ -85,6 +85,54 @@ def test_a_missing_message_is_found(parties: tuple[Alice, Bob]) -> None:
         except ProtocolViolation:
             continue
         assert not all(figure.agrees for figure in figures), number
+
+
+DROPPED = {
+    "reconciliation and verification": lambda name: name in RECONCILING,
+    "verification": lambda name: name.startswith("Verification"),
+    "the sample": lambda name: name in ("Estimate", "Proceed"),
+    "the tags": lambda name: name in ("Confirmation", "Acknowledgement"),
+    "the last tag": lambda name: name == "Acknowledgement",
+}
+RECONCILING = {
+    "Reconciliation",
+    "Query",
+    "Parities",
+    "SyndromeRequest",
+    "IncrementRequest",
+    "Syndromes",
+    "VerificationRequest",
+    "Verification",
+}
+
+
+@pytest.mark.parametrize("what", DROPPED)
+def test_a_block_that_left_something_out_is_found(parties: tuple[Alice, Bob], what: str) -> None:
+    transcript = Transcript.of(parties[0])
+    said = [data for data in transcript.said[1:] if not DROPPED[what](type(messages.decode(data)).__name__)]
+    assert len(said) < len(transcript.said) - 1
+    with pytest.raises(ProtocolViolation):
+        audit(msgspec.structs.replace(transcript, said=(transcript.said[0], *said)))
+
+
+def test_an_error_rate_above_the_limit_is_found(parties: tuple[Alice, Bob]) -> None:
+    transcript = Transcript.of(parties[0])
+    said = list(transcript.said)
+    number, estimate = next(
+        (at, message) for at, data in enumerate(said[1:], 1) if isinstance(message := messages.decode(data), messages.Estimate)
+    )
+    x_sample, z_sample = (bytes(byte ^ 0x0F for byte in sample) for sample in estimate.sample_bits)
+    said[number] = messages.encode(messages.Estimate((x_sample, z_sample)))
+    with pytest.raises(ProtocolViolation, match="this error rate"):
+        audit(msgspec.structs.replace(transcript, said=tuple(said)))
+
+
+def test_figures_left_out_and_another_name_are_found(parties: tuple[Alice, Bob]) -> None:
+    transcript = Transcript.of(parties[1])
+    shorter = msgspec.structs.replace(transcript, ledger=replace(transcript.ledger, phase_error={}), outcome="another block")
+    assert {figure.name for figure in audit(shorter) if not figure.agrees} == {"phase_error X", "phase_error Z", "outcome"}
+    spared = msgspec.structs.replace(transcript, ledger=replace(transcript.ledger, authentication_spent_bit=0, epsilon_authentication=0.0))
+    assert {figure.name for figure in audit(spared) if not figure.agrees} == {"authentication_spent_bit", "epsilon_authentication"}
 
 
 def test_a_block_that_was_aborted_is_audited_as_far_as_it_came() -> None:

@@ -24,7 +24,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from tiandi.distill.pool_file import create_pair
+from tiandi.hosts.pool_file import create_pair
 from tiandi.hosts.twin_recording import record_twin
 
 HERE, THERE = "10.203.0.1", "10.203.0.2"

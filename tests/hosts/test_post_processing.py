@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import shutil
@@ -21,14 +22,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiandi.distill.pool_file import PoolFile, create_pair
+from tiandi.bits import pack
+from tiandi.distill import messages
 from tiandi.distill.records import ReceiverRecord, TransmitterRecord
+from tiandi.distill.sifting import encode_slots
 from tiandi.errors import InputError, ProtocolViolation
 from tiandi.hosts import greeting
 from tiandi.hosts.key_folder import KeyFolder
 from tiandi.hosts.link_end import LinkEnd, Report
+from tiandi.hosts.pool_file import PoolFile, create_pair
 from tiandi.hosts.post_processing import connect, serve
 from tiandi.hosts.recordings import LEAST_BLOCK_EVENTS, Recording, Recordings, UsedSpans, plan_blocks, unused
+from tiandi.hosts.session import PINGS
 from tiandi.hosts.twin_recording import record_twin
 from tiandi.hosts.wire import CONTROL, HEADER, Address, tls_context
 from tiandi.kms.pki import CertificateAuthority
@@ -179,9 +184,8 @@ def test_another_pool_of_the_same_name_makes_no_key(place: Place) -> None:
     os.unlink(place.folder / "bob.pool")
     create_pair(place.folder / "other.pool", place.folder / "bob.pool", "Here - There", 64)
     with place.end("alice") as alice, place.end("bob") as bob:
-        bobs, alices = run(distil(alice, bob))
-    assert not bobs.complete
-    assert {block.why for block in alices.blocks} == {"a tag does not match what was received"}
+        assert "the peer's has the same name and is of another" in run(_refused(alice, bob, "must be of one pair at both ends"))
+        assert alice.recordings.used[0].spans == bob.recordings.used[0].spans == []
     assert place.keys("alice") == place.keys("bob") == {}
 
 
@@ -328,14 +332,14 @@ def test_a_connection_that_breaks_loses_the_blocks_in_flight_and_no_other_and_th
     assert len(place.keys("bob")) == 2
     assert place.keys("bob") == place.keys("alice")
 
-    with place.end("alice") as alice, place.end("bob") as bob:
-        server_said = run(_refused(alice, bob))
-    assert "an event makes key once, or never" in server_said
+    for name in ("alice", "bob"):
+        with place.end(name) as end, pytest.raises(InputError, match=r"were distilled before \(FILE.used beside them\)"):
+            run(serve(ANYWHERE, end))
 
 
-async def _refused(serving: LinkEnd, calling: LinkEnd) -> str:
+async def _refused(serving: LinkEnd, calling: LinkEnd, words: str) -> str:
     server = Server(serving)
-    with pytest.raises(InputError, match="an event makes key once, or never"):
+    with pytest.raises(InputError, match=words):
         await connect(await server.address(), calling)
     await asyncio.sleep(0.2)
     server.task.cancel()
@@ -494,3 +498,90 @@ def test_a_refusal_is_shown_without_its_control_characters(place: Place) -> None
     with place.end("alice", block_events=None) as alice, place.end("bob", block_events=None) as bob:
         _, alices = run(distil_through(alice, bob, refuse))
     assert alices.broken == "the peer aborted: no?[2J?way"
+
+
+async def stranger(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Somebody who knows nothing but where an end serves, and says its own hello back to it."""
+    reader, writer = await asyncio.open_connection(*address)
+    hello = greeting.decode((await read_frame(reader))[1])
+    assert isinstance(hello, greeting.Hello)
+    writer.write(frame(CONTROL, greeting.encode(msgspec.structs.replace(hello, role="receiver"))))
+    return reader, writer
+
+
+def frame(number: int, payload: bytes) -> bytes:
+    return HEADER.pack(number, len(payload)) + payload
+
+
+async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    number, size = HEADER.unpack(await reader.readexactly(HEADER.size))
+    return number, await reader.readexactly(size)
+
+
+def test_events_of_which_a_stranger_was_told_anything_make_no_key(place: Place) -> None:
+    """A refusal that counts sifted detections tells of bases: the events are spent with it."""
+    record = read_whole(place.folder / "alice.h5", TransmitterRecord)
+
+    async def ask() -> messages.Message:
+        server = Server(alice)
+        reader, writer = await stranger(await server.address())
+        for number in range(PINGS):
+            writer.write(frame(CONTROL, greeting.encode(greeting.Ping(number))))
+            while greeting.decode((await read_frame(reader))[1]) != greeting.Pong(number):
+                pass
+        writer.write(frame(CONTROL, greeting.encode(greeting.Begin(0.0))))
+        few = record.slots[:300]
+        writer.write(frame(0, messages.encode(messages.Announcement(bytes(16), encode_slots(few), pack(np.zeros(300, np.uint8))))))
+        while (said := await read_frame(reader))[0] == CONTROL:
+            pass
+        writer.close()
+        await server.task
+        return messages.decode(said[1])
+
+    with place.end("alice", block_events=None) as alice:
+        answer = run(ask())
+        assert isinstance(answer, messages.Abort)
+        assert "sifted detections are fewer" in answer.reason
+        assert alice.recordings.used[0].spans == [(0, int(np.sum(read_run(place.folder / "alice.h5").pulses)))]
+
+
+def test_a_link_to_a_recording_is_that_recording(place: Place, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "other.h5").symlink_to(place.folder / "alice.h5")
+    used = UsedSpans(place.folder / "alice.h5")
+    used.add((0, 10))
+    with pytest.raises(InputError, match="by another process"):
+        UsedSpans(elsewhere / "other.h5")
+    used.close()
+    linked = UsedSpans(elsewhere / "other.h5")
+    assert linked.spans == [(0, 10)]
+    linked.close()
+
+
+@pytest.mark.parametrize("what", ["pings without end", "a hello a byte at a time"])
+def test_who_never_comes_to_the_point_is_sent_away(place: Place, what: str) -> None:
+    async def work() -> tuple[list[str], bool]:
+        server = Server(alice)
+        address = await server.address()
+        if what == "pings without end":
+            reader, writer = await stranger(address)
+            for number in range(2 * PINGS):
+                writer.write(frame(CONTROL, greeting.encode(greeting.Ping(number))))
+        else:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(HEADER.pack(CONTROL, 1000))
+            for _ in range(12):
+                writer.write(b"x")
+                await asyncio.sleep(0.1)
+        with contextlib.suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 10.0)
+        writer.close()
+        ended = server.task.done() or what == "pings without end"
+        server.task.cancel()
+        await asyncio.gather(server.task, return_exceptions=True)
+        return server.said, ended
+
+    with place.end("alice", silence_s=0.5) as alice:
+        said, ended = run(work())
+    assert ended or "was sent away: the peer has not said hello" in said[-1]

@@ -19,7 +19,11 @@ def test_a_block_gives_both_ends_the_same_key(link: QkdLink) -> None:
     alice, bob = block.keys()
     assert alice == bob
     assert not block.aborted
-    assert alice.length_bit + block.ledger.authentication_replenished_bit <= block.secret_bit < alice.length_bit + 1024 + 8
+    assert (
+        alice.length_bit + block.ledger.authentication_replenished_bit
+        <= block.secret_bit
+        < alice.length_bit + block.ledger.authentication_replenished_bit + 8
+    )
 
 
 def test_seed_repeats_the_twins_and_not_the_key(link: QkdLink, transmitter: Transmitter, receiver: Receiver) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 
-    from tiandi.distill.pool_file import PoolFile
     from tiandi.hosts.link_end import BlockReport, LinkEnd, Report
+    from tiandi.hosts.pool_file import PoolFile
     from tiandi.hosts.wire import Address
 
 # Modules are imported by the command that needs them, so that --help answers at once.
@@ -69,7 +69,7 @@ def pair(name: str, alice: Path, bob: Path, /, *, blocks: int = 64) -> None:
     blocks
         For how many blocks the key pays before the first has replenished it; 64 bytes each.
     """
-    from tiandi.distill.pool_file import create_pair
+    from tiandi.hosts.pool_file import create_pair
 
     create_pair(alice, bob, name, blocks)
     print(f"{alice} and {bob}: key for {blocks} blocks of the link {name}. Bring one to each end; who copies one can pretend to be it.")
@@ -92,8 +92,13 @@ def identity(file: Path, /) -> None:
     public = file.with_name(file.name + ".pub")
     key = MLDSA65PrivateKey.generate()
     try:
-        write_secret(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         write_secret(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        try:
+            write_secret(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+            public.chmod(0o644)
+        except OSError:
+            file.unlink()
+            raise
     except OSError as error:
         raise InputError("file", error.filename, f"cannot be written: {(error.strerror or '').lower()}") from None
     print(f"{file} stays here. Give {public} to the other end, in a way that nobody can change.")
@@ -135,7 +140,7 @@ def serve(
     from tiandi.hosts.post_processing import serve as serve_end
     from tiandi.hosts.wire import Address
 
-    _distil(files, options, Address.parse(listen), serve_end)
+    _distil(files, options, Address.parse(listen), serve_end, serving=True)
 
 
 @app.command
@@ -149,7 +154,7 @@ def connect(
     from tiandi.hosts.post_processing import connect as connect_end
     from tiandi.hosts.wire import Address
 
-    _distil(files, options, Address.parse(address), connect_end)
+    _distil(files, options, Address.parse(address), connect_end, serving=False)
 
 
 @app.command
@@ -163,7 +168,7 @@ def status(pool: Path, /, *, json: Json = False) -> None:
     """
     from dataclasses import asdict
 
-    from tiandi.distill.pool_file import PoolFile
+    from tiandi.hosts.pool_file import PoolFile
 
     with PoolFile(pool) as opened:
         account = {"link": opened.name, "origin": opened.origin, "available_bit": opened.available_bit, **asdict(opened.life())}
@@ -193,7 +198,7 @@ def audit(transcript: Path, /, *, json: Json = False) -> None:
         rows = [{**figure._asdict(), "agrees": figure.agrees} for figure in figures]
         _print_json({"outcome": said.outcome, "messages": len(said.said) - 1, "agrees": agrees, "figures": rows})
     else:
-        print(f"{said.outcome}: {len(said.said) - 1} messages")
+        print(f"{said.outcome}: {len(said.said) - 1} messages\n{'':<32} {'reported':>24} {'from what was said':>24}")
         for figure in figures:
             verdict = "" if figure.agrees else "  DIFFERS"
             print(f"{figure.name.replace('_', ' '):<32} {figure.reported:>24} {figure.recomputed:>24}{verdict}")
@@ -202,21 +207,37 @@ def audit(transcript: Path, /, *, json: Json = False) -> None:
         raise SystemExit(EXIT_FAILED)
 
 
-def _distil(files: Sequence[Path], options: Options, address: Address, talk: Callable[..., Coroutine[Any, Any, Report]]) -> None:
+def _distil(
+    files: Sequence[Path], options: Options, address: Address, talk: Callable[..., Coroutine[Any, Any, Report]], *, serving: bool
+) -> None:
     import asyncio
 
     from tiandi.compiling import announce_compilation
+    from tiandi.hosts.link_end import Report
     from tiandi.hosts.wire import tls_context
 
     tls: ssl.SSLContext | None = None
     shown = certificate, private_key, authority = options.tls_certificate, options.tls_key, options.tls_authority
-    if options.plain == any(shown) or (any(shown) and not all(shown)):
-        raise InputError("plain", options.plain, "must be given, or else --tls-certificate, --tls-key and --tls-authority, all three")
+    if options.plain and any(shown):
+        raise InputError("--plain", True, "does not go with --tls-certificate, --tls-key and --tls-authority")
+    if not options.plain and not all(shown):
+        raise InputError("--plain", False, "must be given, or else --tls-certificate, --tls-key and --tls-authority, all three")
     if certificate is not None and private_key is not None and authority is not None:
-        serving = talk.__name__ == "serve"
         tls = tls_context(serving=serving, certificate=certificate, private_key=private_key, authority=authority)
     with announce_compilation(_tell), _link_end(files, options) as end:
-        report = asyncio.run(talk(address, end, tls=tls, tell=_tell, tell_block=_tell_block))
+        done: list[BlockReport] = []
+
+        def note(block: BlockReport, blocks: int) -> None:
+            done.append(block)
+            _tell_block(block, blocks)
+
+        try:
+            report = asyncio.run(talk(address, end, tls=tls, tell=_tell, tell_block=note))
+        except BaseException as error:
+            if done:  # Their keys are on disk, whatever came after.
+                why = str(error) or "interrupted"
+                _show(Report(end.pool.name, end.recordings.role, "the peer", 0.0, 0.0, tuple(done), 0, why), as_json=options.json)
+            raise
     _show(report, as_json=options.json)
     if not report.complete:
         raise SystemExit(EXIT_FAILED)
@@ -245,7 +266,7 @@ def _link_end(files: Sequence[Path], options: Options) -> Iterator[LinkEnd]:
 @contextmanager
 def _pool(options: Options) -> Iterator[PoolFile]:
     """The pool of this end; a new one, empty, where it is to be begun by signatures."""
-    from tiandi.distill.pool_file import PoolFile
+    from tiandi.hosts.pool_file import PoolFile
 
     if options.pool.exists() or options.link is None:
         with PoolFile(options.pool) as pool:
@@ -319,10 +340,16 @@ def _show(report: Report, *, as_json: bool) -> None:
     table.add_column("identifier, or why there is none", overflow="fold")
     for block in report.blocks:
         ledger, aborted = block.ledger, block.block_id is None
-        figures = (f"{ledger.total_sifted_bit:,}", f"{100 * ledger.qber:.2f}", f"{ledger.total_leaked_bit:,}", f"{block.key_bit:,}")
+        figures = (
+            f"{ledger.total_sifted_bit:,}",
+            f"{100 * ledger.qber:.2f}" if ledger.total_sifted_bit else "-",
+            f"{ledger.total_leaked_bit:,}",
+            f"{block.key_bit:,}",
+        )
         table.add_row(str(block.number + 1), *figures, str(block.block_id or block.why), style="red" if aborted else "")
     console.print(table)
     total = sum(block.key_bit for block in report.blocks)
     console.print(f"{total:,} bit of key in {report.elapsed_s:.1f} s with {report.peer}", highlight=False)
     if report.broken is not None:
-        print(f"tiandi: {report.broken}; {report.left} blocks were not begun, what is listed with a key stays", file=sys.stderr)
+        left = f"; {report.left} blocks were not begun" if report.left else ""
+        print(f"tiandi: {report.broken}{left}; what is listed with a key stays", file=sys.stderr)

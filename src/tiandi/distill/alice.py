@@ -15,9 +15,9 @@ from tiandi.distill.cascade import CascadeAnswerer
 from tiandi.distill.cascade_plan import CascadePlan
 from tiandi.distill.ldpc import LdpcPlan, LdpcTeller
 from tiandi.distill.ledger import CASCADE, LDPC, Way
-from tiandi.distill.party import HASH_KEY_BYTE, REPAIRS, Party, Settings, State, bases_wanted, pieces_of, unpacked
+from tiandi.distill.party import HASH_KEY_BYTE, REPAIRS, Party, Settings, State, bases_wanted, pieces_of, replenishes, unpacked
 from tiandi.distill.records import BASIS_NAMES, TransmitterRecord
-from tiandi.distill.sifting import encode_slots, find_slots, matching, ones, pack_words, planes, select, unpack_words
+from tiandi.distill.sifting import bytes_from, encode_slots, find_slots, matching, ones, pack_words, planes, select, words_from
 from tiandi.errors import ProtocolViolation, TooFewDetections
 from tiandi.random import secret_bytes, unpredictable_choice
 from tiandi.tags import one_time_tag
@@ -51,7 +51,7 @@ class Alice(Party):
         sent_planes = np.stack([pack_words(record.bases), pack_words(record.bits), *digits])
         if detected < record.slots.size:
             sent_planes = select(sent_planes, found, record.slots.size)
-        matched = matching(sent_planes[0], pack_words(unpacked(message.bases, detected)), detected)
+        matched = matching(sent_planes[0], words_from(message.bases, detected), detected)
         bases, *columns = select(sent_planes, matched, detected)
         count = ones(matched)
         self._sift(bases, np.stack(columns), count)
@@ -61,8 +61,8 @@ class Alice(Party):
         x_positions, z_positions = map(encode_slots, positions)
         x_sample, z_sample = map(pack, self._samples)
         return messages.Sifting(
-            matched=pack(unpack_words(matched, detected)),
-            intensities=tuple([pack(unpack_words(plane, count)) for plane in columns[1:]]),
+            matched=bytes_from(matched, detected),
+            intensities=tuple([bytes_from(plane, count) for plane in columns[1:]]),
             sampled=(x_positions, z_positions),
             sample_bits=(x_sample, z_sample),
         )
@@ -202,10 +202,10 @@ class Alice(Party):
         for told, key in zip(message.counts, self._keys, strict=True):
             if any(not 0 <= errors <= count for errors, count in zip(told, key.counts(intensities)[:-1], strict=True)):
                 raise ProtocolViolation("more errors are told of than there are bits")
-        if message.replenish_bit not in (0, self.settings.replenish_bit):
+        if not replenishes(message.replenish_bit, self.settings):
             raise ProtocolViolation("the authentication pool is to be given another share than was agreed on")
-        self._replenish_bit = message.replenish_bit
         self._final_lengths = self._lengths(message.counts)
+        self._replenish_with(message.replenish_bit, self._final_lengths)
         # Drawn only now: nobody could have prepared the light, or any earlier message, for this hash.
         x_bit, z_bit = self._seed_bits(self._final_lengths)
         seeds = secret_bytes(byte_from_bit(x_bit)), secret_bytes(byte_from_bit(z_bit))

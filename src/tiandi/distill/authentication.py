@@ -21,7 +21,8 @@ from tiandi.units import BIT_PER_BYTE
 
 BLOCK_KEY_BYTE = 2 * TAG_KEY_BYTE  # The key of Bob's tag, then that of Alice's.
 PRE_SHARED = UUID(int=0)  # Name of the segment that comes from no block.
-FULL_BIT = 1000 * BLOCK_KEY_BYTE * BIT_PER_BYTE
+BLOCK_KEY_BIT = BLOCK_KEY_BYTE * BIT_PER_BYTE
+FULL_BIT = 64 * BLOCK_KEY_BIT
 """A pool with so much key is given no more."""
 SEAL_CONTEXT, ANSWER_CONTEXT = b"tiandi distillation, Bob's seal", b"tiandi distillation, Alice's answer"
 

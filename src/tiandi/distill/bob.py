@@ -8,7 +8,7 @@ import numpy as np
 
 from tiandi.bits import BitArray, pack
 from tiandi.distill import messages
-from tiandi.distill.authentication import Authentication
+from tiandi.distill.authentication import BLOCK_KEY_BIT, Authentication
 from tiandi.distill.cascade import CascadeCorrector
 from tiandi.distill.cascade_plan import FRAME_BIT, REPAIR_SUBSETS, SEED_BYTE, CascadePlan, block_levels, last_subsets, repair_levels
 from tiandi.distill.ldpc import LdpcCorrector, LdpcPlan
@@ -16,7 +16,7 @@ from tiandi.distill.ledger import CASCADE, LDPC
 from tiandi.distill.party import HASH_BYTE, HASH_KEY_BYTE, REPAIRS, Party, Settings, State, pieces_of, unpacked
 from tiandi.distill.reconciliation import choose_reconciliation
 from tiandi.distill.records import BASIS_NAMES, ReceiverRecord
-from tiandi.distill.sifting import decode_slots, encode_slots, ones, pack_words, select
+from tiandi.distill.sifting import decode_slots, encode_slots, ones, pack_words, select, words_from
 from tiandi.errors import (
     AuthenticationFailed,
     DistillationAborted,
@@ -61,12 +61,12 @@ class Bob(Party):
     def _on_sifting(self, message: messages.Sifting) -> messages.Message:
         record = self._record
         assert record is not None
-        matched = pack_words(unpacked(message.matched, record.slots.size))
+        matched = words_from(message.matched, record.slots.size)
         count = ones(matched)
         if len(message.intensities) != self.settings.intensity_planes:
             raise ProtocolViolation("intensities do not fit the settings")
         bases, bits = select(np.stack([pack_words(record.bases), pack_words(record.bits)]), matched, record.slots.size)
-        self._sift(bases, np.stack([bits, *[pack_words(unpacked(plane, count)) for plane in message.intensities]]), count)
+        self._sift(bases, np.stack([bits, *[words_from(plane, count) for plane in message.intensities]]), count)
         positions = [decode_slots(sampled, most=key.size) for sampled, key in zip(message.sampled, self._keys, strict=True)]
         if any(chosen.size and chosen[-1] >= key.size for chosen, key in zip(positions, self._keys, strict=True)):
             raise ProtocolViolation("a sample is told of bits that do not exist")
@@ -243,8 +243,10 @@ class Bob(Party):
             key.error_counts(before, self.settings.intensities) for key, before in zip(self._keys, self._received_keys, strict=True)
         )
         errors = tuple(x_errors), tuple(z_errors)
-        self._replenish_bit = 0 if self._authentication.full else self.settings.replenish_bit
         self._final_lengths = self._lengths(errors)
+        least, most = self.settings.replenish_limits_bit
+        quarter = sum(self._final_lengths) // 4 // BLOCK_KEY_BIT * BLOCK_KEY_BIT
+        self._replenish_with(0 if self._authentication.full else min(max(least, quarter), most), self._final_lengths)
         self.state = State.AMPLIFYING
         return messages.Errors(errors, self._replenish_bit)
 

@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 
 from tiandi.bits import BitArray, pack, unpack
 from tiandi.distill import cascade_kernels as kernels
-from tiandi.distill.cascade_plan import FRAME_BITS, FRAME_MASK, WORD_BIT, CascadePlan, Question
+from tiandi.distill.cascade_plan import FRAME_BITS, FRAME_MASK, LEAST_SEARCHES, WORD_BIT, CascadePlan, Question
 from tiandi.errors import ProtocolViolation
 from tiandi.units import byte_from_bit
 
 BATCHES_IN_FLIGHT = 4
-LEAST_SEARCHES = 32
-"""A frame searches at least so many parts at a time: with fewer it leaks a little less, and waits longer."""
 
 NO_NUMBERS = np.empty(0, np.int64)
 

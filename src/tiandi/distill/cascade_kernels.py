@@ -9,90 +9,49 @@ A part of 2^level bits has a node number: from the top, the pass, the frame with
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from tiandi.compiling import kernel
 from tiandi.distill.cascade_plan import FRAME_BITS, FRAME_MASK
+from tiandi.distill.cascade_words import ALL, ONE, bit_at, fetch_word, inlined, ones, put_bit, slice_parity, zeros_above, zeros_below
 
 BITS, STARTS, ODD = 0, 1, 2
 """Planes of a row: its bits; a one where a known part begins; a one where a part begins whose parities differ."""
 
 REFUSED = -1
-ONE = np.uint64(1)
-ALL = np.uint64(2**64 - 1)
+AHEAD = 8
+"""Rows of many frames are more than caches hold: so many searches before its turn, what a search will read is fetched."""
 
-# Arrays are passed by value, a dozen numbers each: to call an inner function costs more than what it does.
-_inlined = numba.njit(nogil=True, forceinline=True)
-
-
-def _of_word(instruction: Callable[..., Any]) -> Any:
-    """A function of a 64-bit word for compiled loops; ``instruction`` takes builder and word."""
-
-    def typed(_context, word):  # type: ignore[no-untyped-def]
-        return types.int64(word), lambda _, builder, __, arguments: instruction(builder, arguments[0])
-
-    return intrinsic(typed)
+POSITION_BITS = 16
+"""Binary digits of a position in a frame, of which none is longer than 2^16 bits."""
 
 
-_ones = _of_word(lambda builder, word: builder.ctpop(word))
-"""Number of ones in a word."""
-
-_zeros_above = _of_word(lambda builder, word: builder.ctlz(word, cgutils.false_bit))
-_zeros_below = _of_word(lambda builder, word: builder.cttz(word, cgutils.false_bit))
-"""Number of zeros above the highest one of a word, and below its lowest one; 64 if there is none."""
-
-
-@_inlined
-def _slice_parity(word, start, level):  # type: ignore[no-untyped-def]
-    """Parity of 2^level bits of a word."""
-    return _ones((word >> np.uint64(start)) & (ALL >> np.uint64(64 - (1 << level)))) & 1
-
-
-@_inlined
-def _bit(packed, i):  # type: ignore[no-untyped-def]
-    """Bit of a packed string, first bit lowest."""
-    return (np.int64(packed[i >> 3]) >> (i & 7)) & 1
-
-
-@_inlined
-def _put(packed, i, bit):  # type: ignore[no-untyped-def]
-    """Write a bit of a packed string, from the first bit on; the last byte is filled up with zeros."""
-    packed[i >> 3] = np.uint8(bit << (i & 7)) | (packed[i >> 3] if i & 7 else np.uint8(0))
-
-
-@_inlined
+@inlined
 def _parity(rows, sums, frame, number, level, start):  # type: ignore[no-untyped-def]
     """Parity of a part of a row: of bits of one word, or of parities of words."""
     if level <= 6:
-        return _slice_parity(rows[frame, number, start >> 6, BITS], start & 63, level)
+        return slice_parity(rows[frame, number, start >> 6, BITS], start & 63, level)
     if level <= 12:
-        return _slice_parity(sums[frame, number, start >> 12, BITS], (start >> 6) & 63, level - 6)
+        return slice_parity(sums[frame, number, start >> 12, BITS], (start >> 6) & 63, level - 6)
     total = np.uint64(0)
     for g in range(start >> 12, min((start + (1 << level)) >> 12, sums.shape[2])):
         total ^= sums[frame, number, g, BITS]
-    return _ones(total) & 1
+    return ones(total) & 1
 
 
-@_inlined
+@inlined
 def _subset_parity(rows, masks, offsets, subset, level, start, root):  # type: ignore[no-untyped-def]
     """Parity of those bits of a part of the batch that are in a random subset; each frame sees the masks from an offset of its own."""
     frame, first = start >> root, (start & ((1 << root) - 1)) >> 6
     if level <= 6:
-        return _slice_parity(rows[frame, 0, first, BITS] & masks[subset, offsets[frame] + first], start & 63, level)
+        return slice_parity(rows[frame, 0, first, BITS] & masks[subset, offsets[frame] + first], start & 63, level)
     total = np.uint64(0)
     end = min(first + (1 << (min(level, root) - 6)), rows.shape[2])
     for f in range(frame, min(frame + (1 << max(0, level - root)), rows.shape[0])):
         offset = offsets[f]
         for w in range(first, end):
             total ^= rows[f, 0, w, BITS] & masks[subset, offset + w]
-    return _ones(total) & 1
+    return ones(total) & 1
 
 
 @kernel
@@ -107,7 +66,7 @@ def subset_parities(rows, masks, offsets, out):  # type: ignore[no-untyped-def]
         total = np.uint64(0)
         for w in range(words):
             total ^= folded[w] & masks[s, w]
-        out[s] = _ones(total) & 1
+        out[s] = ones(total) & 1
 
 
 @kernel
@@ -141,11 +100,11 @@ def make_rows(rows, sums, maps, openings):  # type: ignore[no-untyped-def]
         for g in range(columns):
             total = np.uint64(0)
             for w in range(64):
-                total |= np.uint64(_ones(rows[frame, number, (g << 6) + w, BITS]) & 1) << np.uint64(w)
+                total |= np.uint64(ones(rows[frame, number, (g << 6) + w, BITS]) & 1) << np.uint64(w)
             sums[frame, number, g, BITS] = total
 
 
-@_inlined
+@inlined
 def _forward(maps, number, position):  # type: ignore[no-untyped-def]
     """Where a pass puts a bit of the frame."""
     if number == 0:
@@ -155,7 +114,7 @@ def _forward(maps, number, position):  # type: ignore[no-untyped-def]
     return (np.int64(maps[number, 1, line * (maps.shape[2] >> 6) + ((to >> 6) & 15)]) << 6) + (to & 63)
 
 
-@_inlined
+@inlined
 def _backward(maps, number, position):  # type: ignore[no-untyped-def]
     """Which bit of the frame a pass has put there."""
     if number == 0:
@@ -165,7 +124,7 @@ def _backward(maps, number, position):  # type: ignore[no-untyped-def]
     return (w << 6) + (((source & 63) - (np.int64(maps[number, 0, w]) >> 10)) & 63)
 
 
-@_inlined
+@inlined
 def _locate(node, passes, root):  # type: ignore[no-untyped-def]
     """Pass, frame, heap number, level and first position of a node; of a random subset, the position counts 2^root bits a frame."""
     number = node >> (FRAME_BITS + root + 1)
@@ -174,11 +133,11 @@ def _locate(node, passes, root):  # type: ignore[no-untyped-def]
     if number >= passes:
         frame, depth = 0, root + FRAME_BITS
     heap = node & ((2 << depth) - 1)
-    level = depth - 63 + _zeros_above(np.uint64(heap))
+    level = depth - 63 + zeros_above(np.uint64(heap))
     return number, frame, heap, level, (heap << level) - (1 << depth)
 
 
-@_inlined
+@inlined
 def _exists(rows, number, passes, root, position):  # type: ignore[no-untyped-def]
     """Whether a position lies within the row or, for a random subset, within a row of the batch."""
     frames = 1 if number < passes else rows.shape[0]
@@ -193,7 +152,7 @@ def tell_blocks(rows, sums, shapes, openings, out):  # type: ignore[no-untyped-d
         number, frame = opening >> FRAME_BITS, opening & FRAME_MASK
         level = shapes[number, 0]
         for b in range(shapes[number, 2]):
-            _put(out, at, _parity(rows, sums, frame, number, level, b << level))
+            put_bit(out, at, _parity(rows, sums, frame, number, level, b << level))
             at += 1
 
 
@@ -207,6 +166,10 @@ def tell_halves(rows, sums, masks, offsets, opened, root, searches, going_on, tu
     kept = 0
     subset_searches = 0
     for i in range(going_on + starts.size):
+        if i + AHEAD < going_on:
+            number, frame, heap, level, start = _locate(searches[i + AHEAD], passes, root)
+            if number < passes:
+                fetch_word(rows, frame, number, start + (bit_at(turns, i + AHEAD) << (level - 1)))
         begins = i >= going_on
         node = starts[i - going_on] if begins else searches[i]
         number, frame, heap, level, start = _locate(node, passes, root)
@@ -215,15 +178,15 @@ def tell_halves(rows, sums, masks, offsets, opened, root, searches, going_on, tu
                 return REFUSED
         else:
             level -= 1
-            turn = _bit(turns, i)
+            turn = bit_at(turns, i)
             node += heap + turn
             start += turn << level
         if not _exists(rows, number, passes, root, start):
             return REFUSED
         if number < passes:
-            _put(out, i, _parity(rows, sums, frame, number, level - 1, start))
+            put_bit(out, i, _parity(rows, sums, frame, number, level - 1, start))
         else:
-            _put(out, i, _subset_parity(rows, masks, offsets, number - passes, level - 1, start, root))
+            put_bit(out, i, _subset_parity(rows, masks, offsets, number - passes, level - 1, start, root))
             subset_searches += 1
             if subset_searches > 1:
                 return REFUSED
@@ -233,7 +196,7 @@ def tell_halves(rows, sums, masks, offsets, opened, root, searches, going_on, tu
     return kept
 
 
-@_inlined
+@inlined
 def _start_of_part(rows, sums, frame, number, position):  # type: ignore[no-untyped-def]
     """Where the smallest known part that holds a position begins."""
     w = position >> 6
@@ -244,12 +207,12 @@ def _start_of_part(rows, sums, frame, number, position):  # type: ignore[no-unty
         while some == 0:
             g -= 1
             some = sums[frame, number, g, STARTS]
-        w = (g << 6) + 63 - _zeros_above(some)
+        w = (g << 6) + 63 - zeros_above(some)
         word = rows[frame, number, w, STARTS]
-    return (w << 6) + 63 - _zeros_above(word)
+    return (w << 6) + 63 - zeros_above(word)
 
 
-@_inlined
+@inlined
 def _level_of_part(rows, sums, frame, number, start):  # type: ignore[no-untyped-def]
     """Level of the smallest known part that begins at ``start``; where the row ends early, of the smallest power of two that holds it."""
     w = start >> 6
@@ -261,20 +224,20 @@ def _level_of_part(rows, sums, frame, number, start):  # type: ignore[no-untyped
             g += 1
             some = sums[frame, number, g, STARTS]
         if some == 0:
-            return 64 - _zeros_above(np.uint64((rows.shape[2] << 6) - start - 1))
-        w = (g << 6) + _zeros_below(some)
+            return 64 - zeros_above(np.uint64((rows.shape[2] << 6) - start - 1))
+        w = (g << 6) + zeros_below(some)
         word = rows[frame, number, w, STARTS]
-    return 64 - _zeros_above(np.uint64((w << 6) + _zeros_below(word) - start - 1))
+    return 64 - zeros_above(np.uint64((w << 6) + zeros_below(word) - start - 1))
 
 
-@_inlined
+@inlined
 def _begin(rows, sums, frame, number, start):  # type: ignore[no-untyped-def]
     """Note that a known part begins here."""
     rows[frame, number, start >> 6, STARTS] |= ONE << np.uint64(start & 63)
     sums[frame, number, start >> 12, STARTS] |= ONE << np.uint64((start >> 6) & 63)
 
 
-@_inlined
+@inlined
 def _toggle(rows, sums, counts, frame, number, start):  # type: ignore[no-untyped-def]
     """Note that a part now differs that did not, or the reverse; ``counts`` are the parts that differ, shape (frames, passes)."""
     w = start >> 6
@@ -286,7 +249,7 @@ def _toggle(rows, sums, counts, frame, number, start):  # type: ignore[no-untype
     sums[frame, number, w >> 6, ODD] = others | (bit_of_word if word else np.uint64(0))
 
 
-@_inlined
+@inlined
 def _correct(rows, sums, counts, maps, opened, frame, position, own):  # type: ignore[no-untyped-def]
     """Flip a bit of a frame in every open pass; its part of each pass but ``own``, where the search has ended at it, changes sides."""
     for number in range(opened[frame]):
@@ -296,6 +259,21 @@ def _correct(rows, sums, counts, maps, opened, frame, position, own):  # type: i
         sums[frame, number, w >> 6, BITS] ^= ONE << np.uint64(w & 63)
         if number != own:
             _toggle(rows, sums, counts, frame, number, _start_of_part(rows, sums, frame, number, there))
+
+
+@inlined
+def _correct_all(rows, sums, counts, maps, opened, found):  # type: ignore[no-untyped-def]
+    """Flip all bits found: a pass and frame each, as in openings, and below them `POSITION_BITS` of the position in the frame."""
+    for i in range(-AHEAD, found.size):
+        if i + AHEAD < found.size:
+            ahead = found[i + AHEAD]
+            frame, position = (ahead >> POSITION_BITS) & FRAME_MASK, ahead & ((1 << POSITION_BITS) - 1)
+            for number in range(opened[frame]):
+                fetch_word(rows, frame, number, _forward(maps, number, position))
+        if i >= 0:
+            this = found[i]
+            frame, position = (this >> POSITION_BITS) & FRAME_MASK, this & ((1 << POSITION_BITS) - 1)
+            _correct(rows, sums, counts, maps, opened, frame, position, this >> (POSITION_BITS + FRAME_BITS))
 
 
 @kernel
@@ -311,7 +289,7 @@ def enter_blocks(rows, sums, counts, shapes, opened, frame_parities, openings, t
             # All parities of the first pass are told; after that the last one follows from the others.
             parity = rest
             if number == 0 or start + (1 << level) < end:
-                parity = _bit(told, at)
+                parity = bit_at(told, at)
                 rest ^= parity
                 at += 1
             _begin(rows, sums, frame, number, start)
@@ -332,7 +310,13 @@ def enter_halves(rows, sums, counts, maps, masks, offsets, opened, active, root,
     """
     passes = rows.shape[1]
     kept = 0
+    found = np.empty(count, np.int64)
+    ended = 0
     for i in range(count):
+        if i + AHEAD < count:
+            number, frame, heap, level, start = _locate(searches[i + AHEAD], passes, root)
+            if number < passes:
+                fetch_word(rows, frame, number, start + (1 << (level - 1)))
         node = searches[i]
         number, frame, heap, level, start = _locate(node, passes, root)
         level -= 1
@@ -341,19 +325,23 @@ def enter_halves(rows, sums, counts, maps, masks, offsets, opened, active, root,
         # At the end of a row or of the batch the right half may be empty.
         if _exists(rows, number, passes, root, middle):
             if number < passes:
-                turn = np.int64(_parity(rows, sums, frame, number, level, start) == _bit(told, i))
+                turn = np.int64(_parity(rows, sums, frame, number, level, start) == bit_at(told, i))
                 _begin(rows, sums, frame, number, middle)
             else:
-                turn = np.int64(_subset_parity(rows, masks, offsets, number - passes, level, start, root) == _bit(told, i))
+                turn = np.int64(_subset_parity(rows, masks, offsets, number - passes, level, start, root) == bit_at(told, i))
         if level:
             searches[kept] = node + heap + turn
-            _put(turns, kept, turn)
+            put_bit(turns, kept, turn)
             kept += 1
         elif number < passes:
             active[frame] -= 1
-            _correct(rows, sums, counts, maps, opened, frame, _backward(maps, number, start + turn), number)
+            position = _backward(maps, number, start + turn)
+            found[ended] = (((number << FRAME_BITS) + frame) << POSITION_BITS) + position
+            ended += 1
         else:
-            _correct(rows, sums, counts, maps, opened, start >> root, (start + turn) & ((1 << root) - 1), passes)
+            found[ended] = (((passes << FRAME_BITS) + (start >> root)) << POSITION_BITS) + ((start + turn) & ((1 << root) - 1))
+            ended += 1
+    _correct_all(rows, sums, counts, maps, opened, found[:ended])
     return kept
 
 
@@ -385,8 +373,8 @@ def choose(rows, sums, counts, opened, active, root, least, searches, count, ope
         for i in range(count, count + wanted):
             while sums[frame, number, g, ODD] == 0:
                 g += 1
-            w = (g << 6) + _zeros_below(sums[frame, number, g, ODD])
-            start = (w << 6) + _zeros_below(rows[frame, number, w, ODD])
+            w = (g << 6) + zeros_below(sums[frame, number, g, ODD])
+            start = (w << 6) + zeros_below(rows[frame, number, w, ODD])
             level = _level_of_part(rows, sums, frame, number, start)
             if level == 0:
                 return REFUSED, 0

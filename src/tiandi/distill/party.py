@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tiandi.bits import BitArray, Data, unpack
 from tiandi.distill import messages
 from tiandi.distill.amplification import toeplitz_hash, toeplitz_seed_bit
-from tiandi.distill.authentication import Authentication
+from tiandi.distill.authentication import BLOCK_KEY_BIT, Authentication
 from tiandi.distill.ledger import BasisCounts, Ledger
 from tiandi.distill.messages import Message
 from tiandi.distill.records import BASIS_NAMES, KeyBlock
@@ -29,7 +29,7 @@ from tiandi.errors import (
     ProtocolViolation,
     QberTooHigh,
 )
-from tiandi.tags import TAG_KEY_BYTE, forgery_probability
+from tiandi.tags import forgery_probability
 from tiandi.units import BIT_PER_BYTE, byte_from_bit
 
 HASH_BIT = 128
@@ -39,6 +39,8 @@ REPAIRS = 1
 """How often a key that Cascade left with errors is searched again before its wrong pieces are revealed."""
 PIECE_BIT = 65536
 """Bits of a piece that is revealed when it cannot be corrected."""
+BOB_SILENCE_BIT = 2
+"""What Bob tells of a basis by asking for nothing more."""
 LENGTH_BYTE = 8
 LEAST_SAID_BYTE, SAID_BYTE_PER_EVENT = 1 << 24, 64
 """A block never needs more than so many bytes of talk, and so many for each event of an end's record."""
@@ -88,10 +90,10 @@ class Settings:
 
     ``objection`` says of the sifted counts (bases, intensities) why no honest channel gives them, or None. ``agreement`` is whatever else
     both ends must have in common: it heads the transcript, so that the tags of two ends that differ in it do not match.
-    ``epsilon_secrecy`` and ``epsilon_correctness`` are for the whole block. Unless the authentication pool is full, ``replenish_bit`` of
-    each block goes there before any key is handed out. Of each basis ``sample_fraction`` is told to learn the error rate, within
-    ``sample_limits_bit``. ``round_trip_s`` [s] is how long an answer takes; an end that would wait more than ``patience_s`` [s] in all for
-    the answers of Cascade takes LDPC codes.
+    ``epsilon_secrecy`` and ``epsilon_correctness`` are for the whole block. Unless the authentication pool is full, a quarter of the key,
+    within ``replenish_limits_bit``, goes there before any is handed out. Of each basis ``sample_fraction`` is told to learn the error rate,
+    within ``sample_limits_bit``. ``round_trip_s`` [s] is how long an answer takes; an end that would wait more than ``patience_s`` [s] in
+    all for the answers of Cascade takes LDPC codes.
     """
 
     proof: Proof
@@ -103,7 +105,7 @@ class Settings:
     sample_fraction: float = 0.01
     sample_limits_bit: tuple[int, int] = (300, 10_000)
     intensities: int = 3
-    replenish_bit: int = 2 * 2 * TAG_KEY_BYTE * BIT_PER_BYTE
+    replenish_limits_bit: tuple[int, int] = (2 * BLOCK_KEY_BIT, 8 * BLOCK_KEY_BIT)
     round_trip_s: float = 0.0
     patience_s: float = 10.0
 
@@ -132,17 +134,19 @@ class Party:
         self.outcome: KeyBlock | DistillationAborted | None = None
         self._authentication = authentication
         self._transcript: list[Data] = [settings.agreement]
+        self._tags: list[Data] = []
         self._said_byte = len(settings.agreement) + LENGTH_BYTE
         self._most_said_byte = LEAST_SAID_BYTE + SAID_BYTE_PER_EVENT * events
         self._keys: list[SiftedKey] = []
         self._secret = b""
         self._replenish_bit = 0
+        self._tags_at_stake = False
         self._peer_told = False
 
     @property
     def transcript(self) -> tuple[Data, ...]:
-        """The agreement, then every message of both ends that the tags cover, in order. Nothing of it is secret."""
-        return tuple(self._transcript)
+        """The agreement, then every message of both ends in order, the tags last. Nothing of it is secret."""
+        return (*self._transcript, *self._tags)
 
     def receive(self, data: Data) -> bytes | None:
         """The answer to a message, or None when there is nothing left to say."""
@@ -182,8 +186,11 @@ class Party:
         return data
 
     def _note(self, message: Message, data: Data) -> None:
-        """Tags are not in the transcript that they are tags of."""
-        if not isinstance(message, messages.Confirmation | messages.Acknowledgement):
+        """Tags are kept apart: they are tags of the transcript."""
+        if isinstance(message, messages.Confirmation | messages.Acknowledgement):
+            self._tags.append(data)
+            self._tags_at_stake = True
+        else:
             self._transcript.append(data)
             self._said_byte += len(data) + LENGTH_BYTE
 
@@ -198,9 +205,9 @@ class Party:
         return None if isinstance(error, PeerAborted) else messages.encode(messages.Abort(str(error)[:200]))
 
     def _account_for_tags(self) -> None:
-        """Enter what authentication has spent and risked; a block that came to no tag risked nothing."""
+        """Enter what authentication has spent and risked; a block in which no tag was made or checked risked nothing."""
         self.ledger.authentication_spent_bit = self._authentication.spent_bit
-        self.ledger.epsilon_authentication = self._authentication.epsilon(self._said_byte) if self._authentication.spent_bit else 0.0
+        self.ledger.epsilon_authentication = self._authentication.epsilon(self._said_byte) if self._tags_at_stake else 0.0
 
     def _repeat_abort(self, data: Data) -> bytes | None:
         """A peer that goes on although this end has given up is told so, once."""
@@ -259,7 +266,7 @@ class Party:
         self.ledger.bob_told_bit[BASIS_NAMES[basis]] += hashes
 
     def _lengths(self, errors: tuple[tuple[int, ...], ...]) -> list[int]:
-        """Proven length of the key in each basis. Raises NoSecretKey when there is none beyond what authentication takes."""
+        """Proven length of the key in each basis. Raises NoSecretKey for a block too long for its hashes."""
         counts = [key.counts(self.settings.intensities)[:-1] for key in self._keys]
         known = BasisCounts(np.asarray(counts), np.asarray(errors))
         self.ledger.signal_qber = float(known.errors[:, 0].sum()) / max(1.0, float(known.counts[:, 0].sum()))
@@ -267,7 +274,7 @@ class Party:
         for basis, name in enumerate(BASIS_NAMES):
             size = self._keys[basis].size
             # Bob's counts of errors are numbers from 0 to that of the bits.
-            self.ledger.bob_told_bit[name] += sum(count.bit_length() for count in counts[basis])
+            self.ledger.bob_told_bit[name] += BOB_SILENCE_BIT + sum(count.bit_length() for count in counts[basis])
             proven = self.settings.proof(
                 known, basis=basis, leaked_bit=self.ledger.leaked_bit(name), error_pattern_told=self.ledger.error_pattern_told
             )
@@ -276,9 +283,13 @@ class Party:
             self.ledger.phase_error[name] = proven.phase_error
             if forgery_probability(size) * 8 > self.settings.epsilon_correctness:
                 raise NoSecretKey("the block is too long for its hashes to keep the epsilon of correctness")
-        if sum(lengths) < self._replenish_bit + BIT_PER_BYTE:
-            raise NoSecretKey(f"the proof covers {sum(lengths)} bit, of which authentication takes {self._replenish_bit}")
         return lengths
+
+    def _replenish_with(self, replenish_bit: int, lengths: list[int]) -> None:
+        """Set this much of the key aside for the authentication pool. Raises NoSecretKey when nothing would be left."""
+        if sum(lengths) < replenish_bit + BIT_PER_BYTE:
+            raise NoSecretKey(f"the proof covers {sum(lengths)} bit, of which authentication takes {replenish_bit}")
+        self._replenish_bit = replenish_bit
 
     def _seed_bits(self, lengths: list[int]) -> list[int]:
         return [toeplitz_seed_bit(key.size, length) if length else 0 for key, length in zip(self._keys, lengths, strict=True)]
@@ -322,3 +333,9 @@ def bases_wanted(wanted: tuple[bool, bool]) -> list[int]:
     if not any(wanted):
         raise ProtocolViolation("nothing is asked of either basis")
     return [basis for basis, is_wanted in enumerate(wanted) if is_wanted]
+
+
+def replenishes(replenish_bit: int, settings: Settings) -> bool:
+    """Whether this is nothing, or a whole number of blocks' worth that the two ends may give their pool."""
+    least, most = settings.replenish_limits_bit
+    return replenish_bit == 0 or (least <= replenish_bit <= most and replenish_bit % BLOCK_KEY_BIT == 0)

@@ -10,6 +10,7 @@ from tiandi.distill import sifting_kernels as kernels
 from tiandi.distill.sifting_kernels import BYTES_AT_ONCE, FIRST_SLOT_REFUSED, LONGEST_NUMBER_BYTE, WORD_BIT
 from tiandi.errors import InputError, ProtocolViolation
 from tiandi.limits import require_within
+from tiandi.units import byte_from_bit
 
 Words = NDArray[np.uint64]
 """Bits 64 a word, first bit lowest; what is left of the last word is zero."""
@@ -34,6 +35,27 @@ def unpack_words(words: Words, count: int) -> BitArray:
     return np.unpackbits(np.ascontiguousarray(words).view(np.uint8), count=count, bitorder="little")
 
 
+def words_from(packed: bytes, count: int) -> Words:
+    """``count`` bits from a message, eight a byte, as words, shape (ceil(count / 64),); what fills up the last byte is cleared.
+
+    Raises ProtocolViolation when ``packed`` is not exactly as long as ``count`` bits need.
+    """
+    if len(packed) != byte_from_bit(count):
+        raise ProtocolViolation(f"a bit string has the wrong length: {count} bit need {byte_from_bit(count)} bytes, not {len(packed)}")
+    words = np.zeros(words_for(count), np.uint64)
+    words.view(np.uint8)[: len(packed)] = np.frombuffer(packed, np.uint8)
+    return _cut(words, count)
+
+
+def bytes_from(words: Words, count: int) -> bytes:
+    """The first ``count`` bits of ``words``, shape (ceil(count / 64),), eight a byte for a message.
+
+    Raises InputError when ``words`` is not exactly as long as ``count`` bits need.
+    """
+    _require_words("words", words, count)
+    return np.ascontiguousarray(words).view(np.uint8)[: byte_from_bit(count)].tobytes()
+
+
 def planes(values: NDArray[np.uint8], number: int) -> Words:
     """Plane k holds binary digit k of each of ``values``, shape (n,); shape (``number``, ceil(n / 64)).
 
@@ -41,10 +63,9 @@ def planes(values: NDArray[np.uint8], number: int) -> Words:
     """
     require_within("number", number, 1, MOST_PLANES)
     values = np.ascontiguousarray(values, np.uint8)
-    if values.size and values.max() >> number:
-        raise InputError("values", int(values.max()), f"must have no more than {number} binary digits")
     split = np.empty((number, words_for(values.size)), np.uint64)
-    kernels.split(values, split)
+    if kernels.split(values, split):
+        raise InputError("values", int(values.max()), f"must have no more than {number} binary digits")
     return split
 
 
@@ -142,11 +163,12 @@ def _padded(data: bytes, most: int) -> tuple[NDArray[np.uint8], int]:
     Raises ProtocolViolation for a number cut off, and for more than ``most``.
     """
     size = len(data)
-    padded = np.full(-(-(size + 8) // BYTES_AT_ONCE) * BYTES_AT_ONCE, NO_MORE, np.uint8)
+    padded = np.empty(-(-(size + 8) // BYTES_AT_ONCE) * BYTES_AT_ONCE, np.uint8)
     padded[:size] = np.frombuffer(data, np.uint8)
+    padded[size:] = NO_MORE
     if size and padded[size - 1] >= NO_MORE:
         raise ProtocolViolation("a list of slots is cut off")
-    count = int(np.count_nonzero(padded < NO_MORE))
+    count = int(kernels.numbers(padded.view(np.uint64)))
     if count > most:
         raise ProtocolViolation(f"{count} slots are told of where there can be {most}")
     return padded, count

@@ -124,15 +124,20 @@ def _digits(_context, values, index, mask):  # type: ignore[no-untyped-def]
 
 @kernel
 def split(values, planes):  # type: ignore[no-untyped-def]
-    """Bit v of word w of plane k becomes binary digit k of value 64 w + v; zeros beyond the values."""
+    """Bit v of word w of plane k becomes binary digit k of value 64 w + v; zeros beyond the values. Tells if one has more digits."""
     whole = values.size // WORD_BIT
+    higher = np.uint8(0xFF << planes.shape[0] & 0xFF)
+    more = ZERO
     for w in range(whole):
+        more |= _digits(values, WORD_BIT * w, higher)
         for k in range(planes.shape[0]):
             planes[k, w] = _digits(values, WORD_BIT * w, np.uint8(1 << k))
     planes[:, whole:] = ZERO
     for v in range(WORD_BIT * whole, values.size):
+        more |= np.uint64(values[v] & higher)
         for k in range(planes.shape[0]):
             planes[k, whole] |= np.uint64((values[v] >> k) & 1) << np.uint64(v - WORD_BIT * whole)
+    return more != ZERO
 
 
 @kernel
@@ -141,6 +146,15 @@ def ones(words):  # type: ignore[no-untyped-def]
     total = ZERO
     for word in words:
         total += _ones(word)
+    return np.int64(total)
+
+
+@kernel
+def numbers(words):  # type: ignore[no-untyped-def]
+    """How many bytes of the words are below 0x80: in a list of slots, the ends of its numbers."""
+    total = ZERO
+    for word in words:
+        total += _ones(~word & MORE_FOLLOWS)
     return np.int64(total)
 
 

@@ -1,7 +1,8 @@
 """Audit: the report of a block, recomputed from what was said.
 
 Counts of parities come from replaying Bob's questions against a key of zeros: how many a question asks for does not depend on the key. What
-only the keys could show (that both are equal, that a tag was right) cannot be audited; the tags did that.
+only the keys could show (that both are equal, that a tag was right) cannot be audited; the tags did that. An audit shows that a report
+follows from its transcript; whoever writes both anew has written another block.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from tiandi.bits import BitArray
 from tiandi.distill import messages
 from tiandi.distill.amplification import toeplitz_seed_bit
+from tiandi.distill.authentication import BLOCK_KEY_BIT
 from tiandi.distill.cascade import CascadeAnswerer
 from tiandi.distill.cascade_plan import CascadePlan
 from tiandi.distill.ldpc import LdpcPlan, LdpcTeller
 from tiandi.distill.ledger import CASCADE, LDPC, BasisCounts, Ledger, Way
-from tiandi.distill.party import HASH_BIT, LENGTH_BYTE, PIECE_BIT, bases_wanted, unpacked
+from tiandi.distill.party import BOB_SILENCE_BIT, HASH_BIT, HASH_BYTE, LENGTH_BYTE, PIECE_BIT, bases_wanted, replenishes, unpacked
 from tiandi.distill.records import BASIS_NAMES
 from tiandi.distill.sifting import decode_slots
 from tiandi.errors import ProtocolViolation
@@ -30,6 +32,30 @@ from tiandi.tags import forgery_probability
 from tiandi.units import BIT_PER_BYTE, byte_from_bit
 
 Value = int | float | str
+
+_FOLLOWS: dict[type[messages.Message] | None, tuple[type[messages.Message], ...]] = {
+    None: (messages.Announcement,),
+    messages.Announcement: (messages.Sifting,),
+    messages.Sifting: (messages.Estimate,),
+    messages.Estimate: (messages.Proceed,),
+    messages.Proceed: (messages.Reconciliation, messages.SyndromeRequest),
+    messages.Reconciliation: (messages.Parities,),
+    messages.Query: (messages.Parities,),
+    messages.Parities: (messages.Query, messages.VerificationRequest),
+    messages.SyndromeRequest: (messages.Syndromes,),
+    messages.IncrementRequest: (messages.Syndromes,),
+    messages.Syndromes: (messages.IncrementRequest, messages.VerificationRequest),
+    messages.VerificationRequest: (messages.Verification,),
+    messages.Verification: (messages.Reconciliation, messages.PieceHashRequest, messages.Errors),
+    messages.PieceHashRequest: (messages.PieceHashes,),
+    messages.PieceHashes: (messages.RevelationRequest,),
+    messages.RevelationRequest: (messages.Revelation,),
+    messages.Revelation: (messages.VerificationRequest,),
+    messages.Errors: (messages.Amplification,),
+    messages.Amplification: (messages.Confirmation,),
+    messages.Confirmation: (messages.Acknowledgement,),
+}
+"""What an honest peer may answer to each message."""
 
 
 class Figure(NamedTuple):
@@ -51,20 +77,24 @@ def audit(transcript: Transcript) -> list[Figure]:
     """
     listener = _Listener(transcript)
     for number, data in enumerate(transcript.said[1:], 1):
-        listener.hear(number, messages.decode(data))
+        listener.hear(number, data)
+    listener.end(aborted=not transcript.key_bit)
     reported, recomputed = (_flat(msgspec.to_builtins(ledger)) for ledger in (transcript.ledger, listener.ledger))
-    figures = [Figure(name, value, recomputed[name]) for name, value in reported.items() if name in recomputed]
+    names = [*reported, *(name for name in recomputed if name not in reported)]
+    figures = [Figure(name, reported.get(name, "missing"), recomputed.get(name, "missing")) for name in names]
+    if transcript.key_bit:
+        figures.append(Figure("outcome", transcript.outcome, listener.block_id))
     return [*figures, Figure("key_bit", transcript.key_bit, listener.key_bit)]
 
 
 def _flat(report: dict[str, Any]) -> dict[str, Value]:
-    """Figures of a ledger by name; those of a basis as ``name X`` and ``name Z``. Spending and strength are not heard by a listener."""
+    """Figures of a ledger by name; those of a basis as ``name X`` and ``name Z``. How a pool was begun is not heard by a listener."""
     flat: dict[str, Value] = {}
     for name, value in report.items():
         if isinstance(value, dict):
             flat |= {f"{name} {basis}": each for basis, each in value.items()}
-        elif name not in ("authentication_spent_bit", "authentication_strength"):
-            flat[name] = value
+        elif name != "authentication_strength":
+            flat[name] = "" if value is None else value
     return flat
 
 
@@ -75,9 +105,10 @@ class _Listener:
         self._agreement = Agreement.decode(transcript.said[0] if transcript.said else b"")
         self._settings = self._agreement.settings()
         self.ledger = Ledger(epsilon_secrecy=self._settings.epsilon_secrecy, epsilon_correctness=self._settings.epsilon_correctness)
-        self.key_bit = 0
-        self._spent = transcript.ledger.authentication_spent_bit > 0
-        self._said_byte = sum(len(data) + LENGTH_BYTE for data in transcript.said)
+        self.key_bit, self.block_id = 0, ""
+        self._said_byte = sum(len(data) + LENGTH_BYTE for data in transcript.said[:1])
+        self._last: type[messages.Message] | None = None
+        self._unverified = {0, 1}
         self._bob_bases: BitArray = np.empty(0, np.uint8)
         self._intensities: list[NDArray[np.uint8]] = []
         self._samples: list[BitArray] = []
@@ -87,14 +118,25 @@ class _Listener:
         self._replenish_bit = 0
         self._lengths: list[int] = []
 
-    def hear(self, number: int, message: messages.Message) -> None:
-        """Enter a message. Raises ProtocolViolation, with its ``number``, when it cannot follow on those before."""
-        hearing = self._HEARING.get(type(message))
+    def hear(self, number: int, data: bytes) -> None:
+        """Enter the message in ``data``. Raises ProtocolViolation, with its ``number``, when it cannot follow on those before."""
+        message = messages.decode(data)
         try:
+            if type(message) not in _FOLLOWS.get(self._last, ()):
+                raise ProtocolViolation("it is not its turn")
+            if not isinstance(message, messages.Confirmation | messages.Acknowledgement):
+                self._said_byte += len(data) + LENGTH_BYTE
+            hearing = self._HEARING.get(type(message))
             if hearing is not None:
                 hearing(self, message)
+            self._last = type(message)
         except (ProtocolViolation, ValueError, LookupError) as error:
             raise ProtocolViolation(f"message {number} ({type(message).__name__}) does not follow on those before: {error}") from None
+
+    def end(self, *, aborted: bool) -> None:
+        """Nothing more is said. Raises ProtocolViolation when a block that delivered key ends before its tags."""
+        if not aborted and self._last is not messages.Acknowledgement:
+            raise ProtocolViolation("key is reported of a block that was never confirmed")
 
     def _hear_announcement(self, message: messages.Announcement) -> None:
         self.ledger.detected = decode_slots(message.slots, most=self._agreement.pulses).size
@@ -113,14 +155,22 @@ class _Listener:
             self.ledger.sampled[name] = positions.size
             self._samples.append(unpacked(message.sample_bits[basis], positions.size))
             self._intensities.append(np.delete(of_basis, positions))
+        counts = np.array([np.bincount(intensities[bases == basis], minlength=self._settings.intensities) for basis in (0, 1)])
+        if (objection := self._settings.objection(counts)) is not None:
+            raise ProtocolViolation(f"an honest end would have stopped here: {objection}")
 
     def _hear_estimate(self, message: messages.Estimate) -> None:
         for name, told, sample in zip(BASIS_NAMES, message.sample_bits, self._samples, strict=True):
             different = unpacked(told, sample.size) ^ sample
             self.ledger.sample_qber[name] = float(different.mean()) if sample.size else 0.5
 
+    def _hear_proceed(self, message: messages.Proceed) -> None:
+        if max(self.ledger.sample_qber.values()) > self._settings.qber_limit:
+            raise ProtocolViolation("an honest end would have stopped at this error rate")
+
     def _begin(self, way: Way, basis: int) -> BitArray:
         self.ledger.reconciliation = way
+        self._unverified.add(basis)
         return np.zeros(self._intensities[basis].size, np.uint8)
 
     def _hear_reconciliation(self, message: messages.Reconciliation) -> None:
@@ -173,6 +223,7 @@ class _Listener:
     def _hear_verification_request(self, message: messages.VerificationRequest) -> None:
         for basis in bases_wanted(message.wanted):
             self._count_hashes(basis, 1)
+            self._unverified.discard(basis)
 
     def _hear_piece_hash_request(self, message: messages.PieceHashRequest) -> None:
         for basis in bases_wanted(message.wanted):
@@ -182,6 +233,7 @@ class _Listener:
         self._owed_byte = [0, 0]
         for basis, wanted in enumerate(message.pieces):
             if wanted:
+                self._unverified.add(basis)
                 size = self._intensities[basis].size
                 pieces = unpacked(wanted, -(-size // PIECE_BIT))
                 lengths_bit = np.diff(np.append(np.arange(0, size, PIECE_BIT), size))
@@ -191,6 +243,8 @@ class _Listener:
                 self._count("bob_told_bit", basis, pieces.size)
 
     def _hear_errors(self, message: messages.Errors) -> None:
+        if self._unverified:
+            raise ProtocolViolation("a key was never verified")
         counts = np.array([np.bincount(kinds, minlength=self._settings.intensities) for kinds in self._intensities])
         errors = np.array(message.counts)
         if errors.shape != counts.shape or (errors > counts).any() or (errors < 0).any():
@@ -198,7 +252,7 @@ class _Listener:
         self._replenish_bit = message.replenish_bit
         self.ledger.signal_qber = float(errors[:, 0].sum()) / max(1.0, float(counts[:, 0].sum()))
         for basis, name in enumerate(BASIS_NAMES):
-            self._count("bob_told_bit", basis, sum(int(count).bit_length() for count in counts[basis]))
+            self._count("bob_told_bit", basis, BOB_SILENCE_BIT + sum(int(count).bit_length() for count in counts[basis]))
             proven = self._settings.proof(
                 BasisCounts(counts, errors),
                 basis=basis,
@@ -210,15 +264,23 @@ class _Listener:
             self.ledger.phase_error[name] = proven.phase_error
 
     def _hear_amplification(self, message: messages.Amplification) -> None:
-        for basis, name in enumerate(BASIS_NAMES):
-            length_bit = self._lengths[basis]
-            seed_bit = toeplitz_seed_bit(self._intensities[basis].size, length_bit) if length_bit else 0
-            unpacked(message.seeds[basis], seed_bit)
-            self.ledger.secret_bit[name] = length_bit
+        self.block_id = str(message.block_id)
+        for basis, length_bit in enumerate(self._lengths):
+            unpacked(message.seeds[basis], toeplitz_seed_bit(self._intensities[basis].size, length_bit) if length_bit else 0)
+
+    def _hear_confirmation(self, message: messages.Confirmation) -> None:
+        one_time = len(message.tag) == HASH_BYTE
+        self.ledger.authentication_spent_bit = BLOCK_KEY_BIT if one_time else 0
+        self.ledger.epsilon_authentication = 2 * forgery_probability(self._said_byte) if one_time else 0.0
+
+    def _hear_acknowledgement(self, message: messages.Acknowledgement) -> None:
         replenish_byte = byte_from_bit(self._replenish_bit)
         self.ledger.authentication_replenished_bit = replenish_byte * BIT_PER_BYTE
-        self.ledger.epsilon_authentication = 2 * forgery_probability(self._said_byte) if self._spent else 0.0
+        for name, length_bit in zip(BASIS_NAMES, self._lengths, strict=True):
+            self.ledger.secret_bit[name] = length_bit
         self.key_bit = (sum(self._lengths) // BIT_PER_BYTE - replenish_byte) * BIT_PER_BYTE
+        if not replenishes(self._replenish_bit, self._settings) or self.key_bit <= 0:
+            raise ProtocolViolation("the authentication pool is given a share that was not agreed on")
 
     def _count(self, field: str, basis: int, bits: int) -> None:
         getattr(self.ledger, field)[BASIS_NAMES[basis]] += bits
@@ -231,6 +293,7 @@ class _Listener:
         messages.Announcement: _hear_announcement,
         messages.Sifting: _hear_sifting,
         messages.Estimate: _hear_estimate,
+        messages.Proceed: _hear_proceed,
         messages.Reconciliation: _hear_reconciliation,
         messages.Query: _hear_query,
         messages.Parities: _hear_answer,
@@ -243,4 +306,6 @@ class _Listener:
         messages.Revelation: _hear_answer,
         messages.Errors: _hear_errors,
         messages.Amplification: _hear_amplification,
+        messages.Confirmation: _hear_confirmation,
+        messages.Acknowledgement: _hear_acknowledgement,
     }

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tiandi.quantum.link import SecuritySettings
 
 FORMAT_VERSION = 1
+START_TOLERANCE_S = 1.0
+"""How far the clocks of two ends of a run may be apart; slots are counted, not timed."""
 Authenticated = Literal["one-time tags", "signatures", "either"]
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Light = Annotated[tuple[float, ...], msgspec.Meta(max_length=8)]
@@ -27,6 +29,8 @@ Light = Annotated[tuple[float, ...], msgspec.Meta(max_length=8)]
 class FileTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an end says of one of its event files; the light is empty where it does not know it."""
 
+    start_s: float
+    """When slot 0 was sent, in seconds since 1970."""
     clock_hz: float
     pulses: Whole
     events: Whole
@@ -40,6 +44,7 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
 
     version: int
     link: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
+    pool: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
     role: Role
     authentication: Authenticated
     epsilon_secrecy: float
@@ -102,10 +107,13 @@ def decode(data: bytes) -> Control:
         raise ProtocolViolation(f"what the peer says cannot be read: {error}") from None
 
 
-def hello(recordings: Recordings, *, link: str, security: SecuritySettings, authentication: Authenticated, blocks_in_flight: int) -> Hello:
+def hello(
+    recordings: Recordings, *, link: str, pool: str, security: SecuritySettings, authentication: Authenticated, blocks_in_flight: int
+) -> Hello:
     """What the end with these ``recordings`` says first."""
     files = [
         FileTerms(
+            start_s=recording.run.start.timestamp(),
             clock_hz=float(recording.run.clock_hz),
             pulses=recording.pulses,
             events=recording.events,
@@ -118,6 +126,7 @@ def hello(recordings: Recordings, *, link: str, security: SecuritySettings, auth
     return Hello(
         version=FORMAT_VERSION,
         link=link,
+        pool=pool,
         role=recordings.role,
         authentication=authentication,
         epsilon_secrecy=security.epsilon_secrecy,
@@ -147,12 +156,17 @@ def _require_concord(ours: Hello, theirs: Hello) -> None:
     """Raise InputError, naming the field and both values, unless two ends can distil with each other."""
     for field in ("version", "link", "epsilon_secrecy", "epsilon_correctness", "qber_limit", "join", "block_events"):
         _require_equal(field, getattr(ours, field), getattr(theirs, field))
+    if ours.pool and theirs.pool and ours.pool != theirs.pool:
+        raise InputError("pool", ours.link, "must be of one pair at both ends: the peer's has the same name and is of another")
     if "either" not in (ours.authentication, theirs.authentication):
         _require_equal("authentication", ours.authentication, theirs.authentication)
     if ours.role == theirs.role:
-        raise InputError("files", f"{ours.role}'s", f"must be one end's here and the other's there: the peer has a {theirs.role}'s too")
+        raise InputError("files", f"the {ours.role}'s", "must be one end's here and the other's there: the peer has the same role")
     _require_equal("files", len(ours.files), len(theirs.files))
     for number, (here, there) in enumerate(zip(ours.files, theirs.files, strict=True), 1):
+        if abs(here.start_s - there.start_s) > START_TOLERANCE_S:
+            apart_s = there.start_s - here.start_s
+            raise InputError(f"start of file {number}", f"{apart_s:+.3g} s at the peer", "must be the same: are both files of one run?")
         for field in ("clock_hz", "pulses"):
             _require_equal(f"{field} of file {number}", getattr(here, field), getattr(there, field))
         for field in ("mean_photon_numbers", "probabilities"):
@@ -178,7 +192,7 @@ def _remaining_blocks(ours: Hello, theirs: Hello) -> list[BlockPlan]:
     used = [(*here.used, *there.used) for here, there in zip(ours.files, theirs.files, strict=True)]
     left = list(unused(blocks, used))
     if not left:
-        raise InputError("files", len(ours.files), "have been spoken of before, all of them: an event makes key once, or never")
+        raise InputError("files", len(ours.files), "were distilled before, here or there (FILE.used); record a new run")
     return left
 
 

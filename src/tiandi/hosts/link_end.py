@@ -16,8 +16,8 @@ from tiandi.quantum.link import SecuritySettings
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 
-    from tiandi.distill.pool_file import PoolFile
     from tiandi.hosts.key_folder import KeyFolder
+    from tiandi.hosts.pool_file import PoolFile
     from tiandi.hosts.recordings import Recordings
 
 

@@ -35,8 +35,8 @@ async def serve(
     """Wait for the other end of the link and distil with it. Strangers, and ends that are not of one mind, are sent away, which ``tell``
     hears; the next may come. Raises InputError for an address that cannot be listened at, and when this end's disk fails it."""
     arrivals: asyncio.Queue[Wire] = asyncio.Queue()
-    server = await listen(address, tls, arrivals.put_nowait)
     ours = _hello(end)
+    server = await listen(address, tls, arrivals.put_nowait)
     try:
         tell(f"listening at {Address(*server.sockets[0].getsockname()[:2])}")
         wire, theirs = await _first_of_one_mind(arrivals, end, ours, tell)
@@ -61,9 +61,14 @@ async def connect(
 
 
 def _hello(end: LinkEnd) -> Hello:
+    """What this end says first. Raises InputError when it has nothing left to distil."""
+    if end.recordings.exhausted:
+        names = ", ".join(recording.path.name for recording in end.recordings.recordings)
+        raise InputError("files", names, "were distilled before (FILE.used beside them): events make key once; record a new run")
     return greeting.hello(
         end.recordings,
         link=end.pool.name,
+        pool=end.pool.identifier,
         security=end.security,
         authentication=end.authenticated_by,
         blocks_in_flight=end.blocks_in_flight,
@@ -74,11 +79,15 @@ async def _greet(wire: Wire, end: LinkEnd, ours: Hello) -> Hello:
     """What the peer says first. Raises InputError, which the peer is told, unless both ends are of one mind."""
     wire.send(CONTROL, greeting.encode(ours))
     try:
-        frame = await wire.receive(end.silence_s)
+        async with asyncio.timeout(end.silence_s):  # However little it says at a time.
+            frame = await wire.receive(end.silence_s)
         theirs = greeting.decode(bytes(frame.payload))
         if frame.number != CONTROL or not isinstance(theirs, Hello):
             raise ProtocolViolation("the peer does not say hello")
         agreed_blocks(end.recordings, ours, theirs, end.security)
+    except TimeoutError:
+        wire.hang_up(error := DistillationAborted(f"the peer has not said hello within {end.silence_s:g} s"))
+        raise error from None
     except (InputError, DistillationAborted) as error:
         wire.send(CONTROL, greeting.encode(greeting.Refusal(str(error)[:1000])))
         await wire.close(CLOSING_S)

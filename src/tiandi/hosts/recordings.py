@@ -99,6 +99,7 @@ class UsedSpans:
     """The list beside an event file of what was spoken of. One process at a time holds it; a line is on disk before `add` returns."""
 
     def __init__(self, recording: Path) -> None:
+        recording = recording.resolve()  # A link to a recording is that recording.
         self._path = recording.with_name(recording.name + ".used")
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -106,6 +107,8 @@ class UsedSpans:
             raise InputError("path", str(self._path), f"cannot be written: {error.strerror}") from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(self._descriptor), self._path.stat()):
+                raise OSError  # Whoever held it has just taken it away.
             self.spans = self._read()
         except OSError:
             os.close(self._descriptor)
@@ -191,6 +194,12 @@ class Recordings:
             parts.append(_part(self._file(stretch.file), stretch.span, start))
             start += stretch.span[1] - stretch.span[0]
         return parts[0] if len(parts) == 1 else _joined(parts)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every slot of every file was distilled before."""
+        whole = [[(0, recording.pulses)] for recording in self.recordings]
+        return [merged(used.spans) for used in self.used] == whole
 
     def run(self, block: BlockPlan) -> Run:
         """The run of a block: that of its first file, with as many pulses as the block has."""

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from tiandi.bits import Data
-from tiandi.distill import messages
 from tiandi.distill.alice import Alice
+from tiandi.distill.authentication import BLOCK_KEY_BIT
 from tiandi.distill.bob import Bob
 from tiandi.distill.ledger import Ledger
 from tiandi.distill.party import State
@@ -103,14 +103,25 @@ class Session:
         )
 
     async def _measure_round_trip(self) -> None:
-        """The median of a few, measured by the receiver, whose questions cost it."""
-        if not self._is_bob:
-            while not isinstance(message := await self._control(), greeting.Begin):
-                if not isinstance(message, greeting.Ping):
-                    raise ProtocolViolation(f"{type(message).__name__} is not what comes before the first block")
-                self._wire.send(CONTROL, greeting.encode(greeting.Pong(message.number)))
-            self._round_trip_s = message.round_trip_s
-            return
+        """The median of a few, measured by the receiver, whose questions cost it. Raises DistillationAborted when that takes too long."""
+        try:
+            async with asyncio.timeout(2 * self._end.silence_s):
+                await (self._ask_for_pongs() if self._is_bob else self._answer_pings())
+        except TimeoutError:
+            raise DistillationAborted("the peer does not come to the first block") from None
+
+    async def _answer_pings(self) -> None:
+        for _ in range(PINGS):
+            message = await self._control()
+            if not isinstance(message, greeting.Ping):
+                raise ProtocolViolation(f"{type(message).__name__} is not what comes before the first block")
+            self._wire.send(CONTROL, greeting.encode(greeting.Pong(message.number)))
+        message = await self._control()
+        if not isinstance(message, greeting.Begin):
+            raise ProtocolViolation(f"{type(message).__name__} is not what comes before the first block")
+        self._round_trip_s = message.round_trip_s
+
+    async def _ask_for_pongs(self) -> None:
         times_s = []
         for number in range(PINGS):
             start_s = time.monotonic()
@@ -176,7 +187,9 @@ class Session:
         """Bob begins as many blocks as may be in flight: one, while signatures authenticate the first of a pool."""
         if not self._is_bob or self._over:
             return
-        most = 1 if self._signed else self._in_flight
+        # No block without key for its tags and for those of the blocks that are not yet paid.
+        payable = self._end.pool.available_bit // BLOCK_KEY_BIT
+        most = 1 if self._signed else max(1, min(self._in_flight, payable))
         while len(self._open) < most and self._next < len(self._plan):
             self._start(self._add_block(), None)
 
@@ -249,7 +262,8 @@ class Session:
         party, start_s = block.party, time.monotonic()
         answer = party.start() if isinstance(party, Bob) and payload is None else party.receive(payload or b"")
         block.quick = party.state is State.RECONCILING and time.monotonic() - start_s < QUICK_S
-        if not block.spoken and party.outcome is None:
+        # An answer that was computed from the record, be it a refusal, tells of its bases: no second talk about these events.
+        if not block.spoken and (party.outcome is None or party.ledger.detected):
             self._end.recordings.mark(block.plan)
             block.spoken = True
         if party.outcome is not None and block.report is None:
@@ -296,6 +310,6 @@ class Session:
             if block.party is None:
                 block.report = BlockReport(block.number, None, 0, why, Ledger())
                 continue
-            block.party.receive(messages.encode(messages.Abort(why[:200])))
+            block.party.abandon(why)
             self._record(block, block.party.ledger, delivered=False)
             block.report = BlockReport(block.number, None, 0, why, block.party.ledger)

@@ -39,6 +39,8 @@ def record_twin(alice: Path, bob: Path, *, length_km: float, duration_s: float, 
     duration out of range, and for files that are there already.
     """
     require_within("duration_s", duration_s, 0.01, 1e6)
+    if alice.resolve() == bob.resolve():
+        raise InputError("files", str(alice), "must be two, one for each end")
     link = QkdLink("Alice", "Bob", transmitter=TRANSMITTER, receiver=RECEIVER, channel=FibreChannel(length_km))
     if link.forecast(duration_s).counts.detected > MOST_DETECTIONS:
         raise InputError(

@@ -14,7 +14,7 @@ from enum import IntEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, bdtrc
+from scipy.special import betainc
 
 from tiandi.distill.records import ReceiverRecord, TransmitterRecord
 from tiandi.physics.detectors import Detector
@@ -27,6 +27,9 @@ CLICK_OUTCOMES = 3
 
 FALSE_ALARM = 1e-12
 """Probability with which one comparison of `implausibility` blames an honest channel, at most."""
+
+CALIBRATION = 0.05
+"""How far the ratio of two intensities may be from the one agreed on."""
 
 
 class Outcome(IntEnum):
@@ -224,17 +227,17 @@ def implausibility(counts: ArrayLike, mean_photon_numbers: Sequence[float], prob
 
     A channel that treats all pulses alike detects an intensity mu with a probability that grows with mu, but no faster than mu: light adds
     to the noise, and detectors saturate. So of two intensities the share of the brighter among their counts lies between its share of the
-    pulses and its share of the photons. An eavesdropper who lets pass what holds two photons is above that. An attack that keeps to it may
-    still leave no key: this only tells sooner, and why.
+    pulses and its share of the photons, as far as the intensities are known. An eavesdropper who lets pass what holds two photons is above
+    that. An attack that keeps to it may still leave no key: this only tells sooner, and why.
     """
     for in_basis in np.asarray(counts, np.int64):
         for bright in range(in_basis.size - 1):
             dim = bright + 1
             seen, total = int(in_basis[bright]), int(in_basis[bright] + in_basis[dim])
             pulses = np.array([probabilities[bright], probabilities[dim]])
-            photons = pulses * [mean_photon_numbers[bright], mean_photon_numbers[dim]]
-            if total and bdtr(seen, total, pulses[0] / pulses.sum()) < FALSE_ALARM:
+            photons = pulses * [(1.0 + CALIBRATION) * mean_photon_numbers[bright], mean_photon_numbers[dim]]
+            if seen < total and betainc(total - seen, seen + 1, pulses[1] / pulses.sum()) < FALSE_ALARM:
                 return f"intensity {dim} was detected more often than the brighter intensity {bright}"
-            if total and seen and photons[1] > 0 and bdtrc(seen - 1, total, photons[0] / photons.sum()) < FALSE_ALARM:
+            if seen and photons[1] > 0 and betainc(seen, total - seen + 1, photons[0] / photons.sum()) < FALSE_ALARM:
                 return f"intensity {bright} was detected more often, against intensity {dim}, than its photons account for"
     return None

@@ -185,11 +185,12 @@ def write_blocks(path: Path, run: Run, kind: type[Block]) -> Iterator[Callable[[
             _write_attributes(file, run, content, count, sums)
         _require(not spool.failure, "path", str(path), f"cannot be written: {spool.failure}")
         os.fsync(descriptor)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            raise InputError("path", str(path), "is taken: no event file is written over") from None
     finally:
+        os.unlink(partial)
         os.close(descriptor)
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)

@@ -15,7 +15,8 @@ that is chosen by what was seen, with another sharing of the epsilons. We keep t
 The receiver's detectors are taken to have no memory, and equal efficiency and noise in both bases. After-pulses break the first: one
 carries the bit of an earlier click, and with a passive choice its basis, so that clicks fall on the bases in clusters and not as a random
 sample. They are sampled, and counted as noise, but the proof as written does not cover them. Detectors must be blanked together after a
-click, and a double click be given a random bit; of recorded events this is the receiver's duty.
+click, and a double click be given a random bit; where a beam splitter chooses the basis it must be even, for else bright pulses choose it.
+Of recorded events this is the receiver's duty.
 
 Counts, mean photon numbers and probabilities are arrays (..., intensities), the brightest first; every function works on any number of
 links at once.

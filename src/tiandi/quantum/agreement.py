@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -10,6 +12,8 @@ import numpy as np
 from tiandi.distill.ledger import BasisCounts
 from tiandi.distill.party import ProvenLength, Settings
 from tiandi.errors import InputError, ProtocolViolation
+from tiandi.limits import require_within
+from tiandi.protocols.concentration import EPSILON_LIMITS
 from tiandi.protocols.decoy_bb84 import implausibility
 from tiandi.protocols.finite_key import EPSILON_SHARES, proven_key
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from tiandi.quantum.link import SecuritySettings
 
 LONGEST_NAME = 200
+ROUNDING = 1e-6
 
 
 class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,8 +45,13 @@ class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if len(self.mean_photon_numbers) not in EPSILON_SHARES:
             raise InputError("mean_photon_numbers", self.mean_photon_numbers, "must be 3 or 2: there are proofs for two decoys and one")
-        if len(self.probabilities) != len(self.mean_photon_numbers):
-            raise InputError("probabilities", self.probabilities, "must be as many as the mean photon numbers")
+        means, shares = self.mean_photon_numbers, self.probabilities
+        if not (all(a > b for a, b in pairwise(means)) and means[-1] >= 0 and math.inf > means[0] > sum(means[1:])):
+            raise InputError("mean_photon_numbers", means, "must fall to no less than 0, the first above the sum of the others")
+        if len(shares) != len(means) or not all(0 < share < 1 for share in shares) or abs(sum(shares) - 1) > ROUNDING:
+            raise InputError("probabilities", shares, f"must be {len(means)} above 0 that add up to 1")
+        for name in ("epsilon_secrecy", "epsilon_correctness"):
+            require_within(name, getattr(self, name), *EPSILON_LIMITS)
 
     @classmethod
     def of(cls, run: Run, link: str, security: SecuritySettings) -> Agreement:

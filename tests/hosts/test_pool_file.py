@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 
 from tiandi.distill.authentication import BLOCK_KEY_BYTE, AuthenticationPool, OneTimeTags, PoolPosition, Signatures
 from tiandi.distill.ledger import Ledger, LifeLedger
-from tiandi.distill.pool_file import APPLICATION_ID, PoolFile, create_pair
 from tiandi.errors import InputError, ProtocolViolation, StateError
+from tiandi.hosts.pool_file import APPLICATION_ID, PoolFile, create_pair
 
 SAID = [b"announcement", b"sifting"]
 PRE_SHARED = UUID(int=0)
@@ -178,7 +178,7 @@ def test_somebody_elses_file_is_refused(path: Path, pool: PoolFile, monkeypatch:
 def test_a_second_opener_is_refused_here_and_in_another_process(path: Path, pool: PoolFile) -> None:
     with pytest.raises(InputError, match="in use by another process"):
         PoolFile(path)
-    script = "import sys; from tiandi.distill.pool_file import PoolFile; from tiandi.errors import InputError\n"
+    script = "import sys; from tiandi.hosts.pool_file import PoolFile; from tiandi.errors import InputError\n"
     script += "try: PoolFile(sys.argv[1])\nexcept InputError as error: print(error)"
     assert "is in use by another process" in run_python(script, path)
     pool.take(pool.next_position(64), 64)
@@ -189,7 +189,7 @@ def test_a_second_opener_is_refused_here_and_in_another_process(path: Path, pool
 FORKED = """
 import os, sys
 from pathlib import Path
-from tiandi.distill.pool_file import PoolFile
+from tiandi.hosts.pool_file import PoolFile
 from tiandi.errors import InputError
 pool = PoolFile(Path(sys.argv[1]))
 if os.fork() == 0:
@@ -221,7 +221,7 @@ def test_no_file_is_written_over(path: Path, pool: PoolFile, pre_shared: bytes |
 def test_a_pair_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
     first, second = tmp_path / "a.pool", tmp_path / "b.pool"
     for bad in (first, tmp_path / "nowhere" / "b.pool"):
-        with pytest.raises(StateError):
+        with pytest.raises(InputError):
             create_pair(first, bad, "link", 8)
         assert list(tmp_path.iterdir()) == []
     for blocks in (0, -1, 100_001):
@@ -368,7 +368,7 @@ import os, resource, sys
 from pathlib import Path
 from uuid import UUID
 from tiandi.distill.ledger import Ledger
-from tiandi.distill.pool_file import PoolFile, create_pair
+from tiandi.hosts.pool_file import PoolFile, create_pair
 from tiandi.errors import StateError
 path = Path(sys.argv[1])
 pool = PoolFile(path)
@@ -420,7 +420,7 @@ import hashlib, os, random, signal, socket, sys, time
 from pathlib import Path
 from uuid import UUID
 from tiandi.distill.authentication import OneTimeTags, Seal
-from tiandi.distill.pool_file import PoolFile
+from tiandi.hosts.pool_file import PoolFile
 
 SAID = [b"announcement", b"sifting"]
 alice_path, bob_path = map(Path, sys.argv[1:3])

@@ -20,8 +20,9 @@ import msgspec
 
 from tiandi.distill.authentication import BLOCK_KEY_BYTE, AuthenticationPool, Origin, Segment, Stage
 from tiandi.distill.ledger import Ledger, LifeLedger
-from tiandi.errors import StateError
+from tiandi.errors import InputError, StateError
 from tiandi.limits import require_within
+from tiandi.quantum.agreement import LONGEST_NAME
 from tiandi.random import secret_bytes
 
 MOST_BLOCKS = 100_000
@@ -46,6 +47,7 @@ class _State(msgspec.Struct):
     """All that the file knows beside key."""
 
     name: str
+    identifier: str
     origin: Origin
     stage: Stage
     life: LifeLedger
@@ -58,6 +60,7 @@ class PoolFile(AuthenticationPool):
     StateError when the file cannot be opened, is in use, is damaged, is no pool, or when others than its owner may read it.
     """
 
+    identifier: str
     _life: LifeLedger
 
     def __init__(self, path: Path) -> None:
@@ -77,8 +80,10 @@ class PoolFile(AuthenticationPool):
             raise self._error(f"cannot be read, or is damaged: {error}") from None
 
     @classmethod
-    def create(cls, path: Path, name: str, pre_shared: bytes | None) -> PoolFile:
+    def create(cls, path: Path, name: str, pre_shared: bytes | None, identifier: str = "") -> PoolFile:
         """A new file with ``pre_shared`` key, or with none, to be begun by signatures. It is there whole, or not at all.
+
+        ``identifier`` is public and the same at both ends, so that two pools of one name are told apart before key is spent.
 
         Raises StateError when ``path`` is taken or cannot be written, InputError when ``pre_shared`` holds nothing.
         """
@@ -87,7 +92,7 @@ class PoolFile(AuthenticationPool):
         try:
             descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                _fill(beside, pool)
+                _fill(beside, pool, identifier)
                 os.fsync(descriptor)
                 os.link(beside, path)
             finally:
@@ -96,7 +101,9 @@ class PoolFile(AuthenticationPool):
             _sync_folder(path.parent)
         except FileExistsError:
             raise StateError("authentication pool", str(path), "is taken: no pool is written over") from None
-        except (OSError, apsw.Error) as error:
+        except OSError as error:
+            raise StateError("authentication pool", str(path), f"cannot be written: {error.strerror}") from None
+        except apsw.Error as error:
             raise StateError("authentication pool", str(path), f"cannot be written: {error}") from None
         return cls(path)
 
@@ -148,7 +155,7 @@ class PoolFile(AuthenticationPool):
         (row,) = self._database.execute("SELECT content FROM pool")
         state = msgspec.json.decode(_opened(row[0]), type=_State)
         super().__init__(state.name)
-        self.origin, self.stage, self._life = state.origin, state.stage, state.life
+        self.identifier, self.origin, self.stage, self._life = state.identifier, state.origin, state.stage, state.life
         query = "SELECT block_id, number, start, content FROM segment LEFT JOIN cell USING (cell) ORDER BY number"
         for block_id, number, start, content in self._database.execute(query):
             key = _opened(content or b"", _label(UUID(block_id), number, start))
@@ -196,7 +203,7 @@ class PoolFile(AuthenticationPool):
             self._keep_state(stage, self._life)
 
     def _keep_state(self, stage: Stage, life: LifeLedger) -> None:
-        content = msgspec.json.encode(_State(self.name, self.origin, stage, life))
+        content = msgspec.json.encode(_State(self.name, self.identifier, self.origin, stage, life))
         self._database.execute("UPDATE pool SET content = ?", (_checked(content),))
 
 
@@ -206,10 +213,14 @@ def create_pair(first: Path, second: Path, name: str, blocks: int) -> None:
     Raises StateError, and leaves neither, when one cannot be written.
     """
     require_within("blocks", blocks, 1, MOST_BLOCKS)
-    pre_shared = secret_bytes(blocks * BLOCK_KEY_BYTE)
-    PoolFile.create(first, name, pre_shared).close()
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise InputError("name", name, f"must have 1 to {LONGEST_NAME} characters")
+    if Path(first).resolve() == Path(second).resolve():
+        raise InputError("pools", str(first), "must be two files, one for each end")
+    pre_shared, identifier = secret_bytes(blocks * BLOCK_KEY_BYTE), secret_bytes(16).hex()
+    PoolFile.create(first, name, pre_shared, identifier).close()
     try:
-        PoolFile.create(second, name, pre_shared).close()
+        PoolFile.create(second, name, pre_shared, identifier).close()
     except BaseException:
         Path(first).unlink()
         raise
@@ -219,19 +230,19 @@ def _require_private(path: Path) -> None:
     try:
         status = path.stat()
     except OSError as error:
-        raise StateError("authentication pool", str(path), f"cannot be opened: {error.strerror}") from None
+        raise StateError("authentication pool", str(path), f"cannot be opened: {error.strerror}; tiandi distill pair makes one") from None
     if status.st_mode & 0o077 or status.st_uid != os.geteuid():
         raise StateError("authentication pool", str(path), "must be its owner's, and readable by nobody else (chmod 600)")
 
 
-def _fill(path: Path, pool: AuthenticationPool) -> None:
+def _fill(path: Path, pool: AuthenticationPool, identifier: str) -> None:
     """Write a new pool into the empty file at ``path``, which nobody knows yet: no journal."""
     database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         database.execute("PRAGMA journal_mode = OFF")
         with database:
             database.execute(_SCHEMA)
-            state = msgspec.json.encode(_State(pool.name, pool.origin, pool.stage, LifeLedger(strength=pool.strength)))
+            state = msgspec.json.encode(_State(pool.name, identifier, pool.origin, pool.stage, LifeLedger(strength=pool.strength)))
             database.execute("INSERT INTO pool VALUES (?)", (_checked(state),))
             for segment in pool._segments:
                 _insert(database, segment)
