@@ -18,8 +18,8 @@ from tiandi.units import BIT_PER_BYTE
 
 SIFTED_EVENTS = 1 << 24
 ANNOUNCED_EVENTS = 1 << 20
-SENT_SHARE, MEAN_GAP = 0.98, 100.0
-"""Nearly all slots that Alice remembers are announced, one pulse in a hundred."""
+SENT_SHARE, MEAN_GAP = 0.98, 20.0
+"""Nearly all slots that Alice remembers are announced, one pulse in twenty: where fewer are detected, speed does not matter."""
 TAGGED_BYTE = 64_000_000
 SIFT_GOAL_NS, SHIFTS_GOAL_NS = 0.1, 3.0
 ENCODE_GOAL_NS, FIND_GOAL_NS = 3.0, 4.0
