@@ -26,7 +26,8 @@ from tiandi.distill.cascade_plan import FRAME_BITS, FRAME_MASK, LEAST_SEARCHES, 
 from tiandi.errors import ProtocolViolation
 from tiandi.units import byte_from_bit
 
-BATCHES_IN_FLIGHT = 4
+BATCHES_IN_FLIGHT = 2
+"""Of one key; the keys of both bases are in flight together, and more of their rows would not stay in the cache."""
 
 NO_NUMBERS = np.empty(0, np.int64)
 
