@@ -213,8 +213,8 @@ def test_small_frames_leak_little_more(frame_bit: int, limit: float, qber: float
 @pytest.mark.slow
 @pytest.mark.parametrize("qber", QBERS)
 def test_leak_and_frame_errors_over_many_frames(qber: float) -> None:
-    """10,112 frames of 65,536 bits; before verification 1e-3 of them may be wrong. The goals of 1, 2 and 5 % are 1.03, 1.04 and 1.065."""
-    limits = dict(zip(QBERS, (1.04, 1.04, 1.035, 1.03, 1.04, 1.045, 1.055, 1.075, 1.085), strict=True))
+    """10,112 frames of 65,536 bits; the goal is 1e-3 of them wrong before verification, none was ever seen. The goals of 1, 2 and 5 % are 1.03, 1.04 and 1.065."""
+    limits = dict(zip(QBERS, (1.035, 1.034, 1.032, 1.03, 1.04, 1.04, 1.05, 1.072, 1.083), strict=True))
     generator = np.random.default_rng(int(10_000 * qber))
     told = wrong = 0
     leak_limit = 0.0
@@ -226,7 +226,7 @@ def test_leak_and_frame_errors_over_many_frames(qber: float) -> None:
         leak_limit += alice_bits.size * float(binary_entropy((alice_bits != bob_bits).mean()))
     print(f"QBER {qber:.1%}: f {told / leak_limit:.4f}, {wrong} of 10112 frames wrong before verification")
     assert told / leak_limit < limits[qber]
-    assert wrong <= 10
+    assert wrong <= 2
 
 
 def test_no_errors_cost_only_blocks_and_subsets() -> None:

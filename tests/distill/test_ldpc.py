@@ -309,8 +309,8 @@ def test_entropy_and_its_inverse(qber: float) -> None:
 def test_errors_are_corrected(key_bit: int, qber: float, seed: int) -> None:
     alice_bits, bob_bits = random_key(key_bit, qber, np.random.default_rng(seed))
     corrected, bob, travelled = reconcile(LdpcPlan.for_key(key_bit, qber), alice_bits, bob_bits)
-    # The words of a short code lie so close that a few errors may lead to another one, which verification finds.
-    assert np.array_equal(corrected, alice_bits) or key_bit < 10_000
+    # The words of a short code of low rate lie so close that errors may lead to another one, which verification finds.
+    assert np.array_equal(corrected, alice_bits) or (key_bit < 10_000 and qber > 0.08)
     assert bob.leaked_bit <= travelled
 
 
