@@ -213,7 +213,10 @@ def test_small_frames_leak_little_more(frame_bit: int, limit: float, qber: float
 @pytest.mark.slow
 @pytest.mark.parametrize("qber", QBERS)
 def test_leak_and_frame_errors_over_many_frames(qber: float) -> None:
-    """10,112 frames of 65,536 bits; the goal is 1e-3 of them wrong before verification, none was ever seen. The goals of 1, 2 and 5 % are 1.03, 1.04 and 1.065."""
+    """10,112 frames of 65,536 bits, of which 1e-3 may be wrong before verification; none was ever seen.
+
+    The goals of 1, 2 and 5 % are 1.03, 1.04 and 1.065.
+    """
     limits = dict(zip(QBERS, (1.035, 1.034, 1.032, 1.03, 1.04, 1.04, 1.05, 1.072, 1.083), strict=True))
     generator = np.random.default_rng(int(10_000 * qber))
     told = wrong = 0
