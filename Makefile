@@ -11,10 +11,10 @@ INSTALL = $(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip
 run: $(VENV)/ready-to-run
 	$(BIN)/tiandi demo $(ARGS)
 
-test: $(VENV)/ready-to-test check
+test: $(VENV)/ready-to-test $(VENV)-outside/ready check
 	$(BIN)/pytest -n 2 -m "not slow" $(ARGS)
 
-test-all: $(VENV)/ready-to-test check
+test-all: $(VENV)/ready-to-test $(VENV)-outside/ready check
 	$(BIN)/pytest -n 2 $(ARGS)
 
 check: $(VENV)/ready-to-test
@@ -30,6 +30,13 @@ bench: $(VENV)/ready-to-test $(VENV)-peers/ready
 $(VENV)-peers/ready: requirements/peers.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)-peers
 	$(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV)-peers $(BIN)/uv pip,$(VENV)-peers/bin/python -m pip) install --quiet -r requirements/peers.txt
+	@touch $@
+
+# So do the clients that others wrote. Where skip-qkd cannot be built, only its test is left out.
+OUTSIDE = $(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV)-outside $(BIN)/uv pip,$(VENV)-outside/bin/python -m pip) install --quiet
+$(VENV)-outside/ready: requirements/outside-clients.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-outside
+	$(OUTSIDE) -r $< || grep -vE '^(skip-qkd|sslpsk3)==' $< | $(OUTSIDE) -r /dev/stdin
 	@touch $@
 
 $(VENV)/bin/python:
@@ -53,4 +60,4 @@ lock: $(VENV)/bin/python
 	$(LOCK) pyproject.toml requirements/build.in --group dev -o requirements/test.txt
 
 clean:
-	rm -rf $(VENV) $(VENV)-peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-peers $(VENV)-outside build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -19,6 +19,10 @@ from cascade import benchmark_cascade  # noqa: E402
 from detections import benchmark_detections  # noqa: E402
 from end_to_end import benchmark_end_to_end  # noqa: E402
 from key_lengths import benchmark_key_lengths  # noqa: E402
+from kme_handshakes import benchmark_kme_handshakes  # noqa: E402
+from kme_load import benchmark_kme_load  # noqa: E402
+from kme_relay import benchmark_kme_relay  # noqa: E402
+from kme_store import benchmark_kme_store  # noqa: E402
 from ldpc import benchmark_ldpc  # noqa: E402
 from main_job import benchmark_main_job  # noqa: E402
 from measure import Figure  # noqa: E402
@@ -35,6 +39,10 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "amplification": benchmark_amplification,
     "end_to_end": benchmark_end_to_end,
     "main_job": benchmark_main_job,
+    "kme_load": benchmark_kme_load,
+    "kme_handshakes": benchmark_kme_handshakes,
+    "kme_store": benchmark_kme_store,
+    "kme_relay": benchmark_kme_relay,
 }
 USAGE = f"usage: python benchmarks/run.py [--json] [{'] ['.join(BENCHMARKS)}]"
 

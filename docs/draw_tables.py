@@ -1,10 +1,11 @@
-"""Draws the tables of docs/distillation.md from the code of the two state machines: python docs/draw_tables.py"""
+"""Draws the tables of docs/distillation.md and docs/key-management.md from the code: python docs/draw_tables.py"""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import get_type_hints
 
@@ -12,8 +13,9 @@ from tiandi.distill import messages
 from tiandi.distill.alice import Alice
 from tiandi.distill.bob import Bob
 from tiandi.distill.party import Party, State
+from tiandi.kms import states as kms_states
 
-PAGE = Path(__file__).with_name("distillation.md")
+DOCS = Path(__file__).parent
 BEGIN, END = "<!-- drawn: {} -->", "<!-- end -->"
 
 
@@ -58,14 +60,38 @@ def said() -> str:
     return "\n".join(rows)
 
 
-def drawn(page: str) -> str:
-    """``page`` with its tables drawn anew."""
-    for name, table in {"alice": states(Alice), "bob": states(Bob), "messages": said()}.items():
-        begin = BEGIN.format(name)
+def meanings() -> str:
+    """Table of what the states of a key bit mean."""
+    rows = ["| state | meaning |", "|---|---|"]
+    return "\n".join([*rows, *(f"| {state} | {meaning} |" for state, meaning in kms_states.MEANING.items())])
+
+
+def life(kind: str) -> str:
+    """Table of the steps in the life of link key or supply keys."""
+    rows = ["| from | to |", "|---|---|", f"| (enters the KME) | {_in_order(kms_states.FIRST[kind])} |"]
+    return "\n".join([*rows, *(f"| {before} | {_in_order(after)} |" for before, after in kms_states.LIFE[kind].items())])
+
+
+def _in_order(states_: Iterable[kms_states.State]) -> str:
+    return ", ".join(state for state in kms_states.State if state in set(states_))
+
+
+PAGES = {
+    "distillation.md": lambda: {"alice": states(Alice), "bob": states(Bob), "messages": said()},
+    "key-management.md": lambda: {"meaning": meanings(), "link": life("link"), "supply": life("supply")},
+}
+
+
+def drawn(name: str) -> str:
+    """The page of that name with its tables drawn anew."""
+    page = (DOCS / name).read_text(encoding="utf-8")
+    for table_name, table in PAGES[name]().items():
+        begin = BEGIN.format(table_name)
         before, _, rest = page.partition(begin)
         page = f"{before}{begin}\n{table}\n{rest[rest.index(END) :]}"
     return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(drawn(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in PAGES:
+        (DOCS / name).write_text(drawn(name), encoding="utf-8")

@@ -11,15 +11,18 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
-from tiandi.kms.entity import Directory
-from tiandi.kms.envelope import create_master_key
+from tiandi.distill.records import KeyBlock
+from tiandi.kms.directory import Directory, PairPolicy, Sae
+from tiandi.kms.entity import KeyManagementEntity
+from tiandi.kms.master_keys import create_master_key_file, open_master_key
 from tiandi.kms.pki import CertificateAuthority, Credentials
 from tiandi.kms.server import KmeHost, listen
-from tiandi.kms.store import KeyStore
+from tiandi.kms.sqlite_database import SqliteDatabase
 from tiandi.physics.detectors import Detector
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.quantum.channel import FibreChannel
 from tiandi.quantum.link import QkdLink
+from tiandi.scenario.network import QkdLinkEnd
 
 # Hypothesis looks for new examples at a developer's desk; in continuous integration a verdict must repeat.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -55,19 +58,34 @@ class KmeChain:
 
     def __init__(self, folder: Path, length: int) -> None:
         self.authority = CertificateAuthority(folder / "pki")
-        self.host = KmeHost(Directory())
+        self.host = KmeHost(Directory(find_routes=self._routes, default_policy=PairPolicy(ahead_count=0)))
         self.names = [f"kme-{number}" for number in range(length)]
         for name in self.names:
-            store = KeyStore(folder / f"{name}.sqlite", name, create_master_key(folder / f"{name}.key"))
-            self.host.add(store, self.authority.issue("kme", name), listen(0, "port"))
-        self.host.directory.sae_homes.update({"alice": self.names[0], "bob": self.names[-1]})
+            create_master_key_file(folder / f"{name}.key")
+            master_key = open_master_key(f"file:{folder / name}.key")
+            credentials = self.authority.issue("kme", name)
+            self.host.add(name, SqliteDatabase(folder / f"{name}.sqlite"), master_key, credentials=credentials, listener=listen(0, "port"))
+        self.host.directory.saes.update({"alice": Sae(self.names[0]), "bob": Sae(self.names[-1])})
         self.alice, self.bob = (self.authority.issue("sae", sae) for sae in ("alice", "bob"))
 
     def address(self, name: str) -> str:
         return self.host.directory.kme_addresses[name]
 
-    def store(self, name: str) -> KeyStore:
-        return self.host.entities[name].store
+    def entity(self, name: str) -> KeyManagementEntity:
+        return self.host.entities[name]
+
+    def share(self, here: str, there: str, key: bytes) -> None:
+        """Give two KMEs a block of link key, and let them compare it."""
+        block = KeyBlock(uuid4(), key)
+        for kme, peer, half in ((there, here, "second"), (here, there, "first")):
+            end = QkdLinkEnd(peer, half)
+            end.put(block)
+            self.host.call(self.entity(kme).collect(end))
+        self.host.call(self.entity(here).exchange.compare(there))
+
+    def _routes(self, source: str, target: str, wanted_bit: int, paths: int) -> list[list[str]]:
+        here, there = self.names.index(source), self.names.index(target)
+        return [self.names[here : there + 1] if here < there else self.names[there : here + 1][::-1]]
 
     def issue(self, sae: str) -> Credentials:
         return self.authority.issue("sae", sae)
@@ -79,8 +97,5 @@ def chain(tmp_path: Path) -> Iterator[KmeChain]:
     chain = KmeChain(tmp_path, 3)
     with chain.host:
         for here, there in pairwise(chain.names):
-            key, block_id = os.urandom(4000), uuid4()
-            chain.store(here).add_block(there, block_id, key, "first")
-            chain.store(there).add_block(here, block_id, key, "second")
-        chain.host.directory.routes |= {tuple(chain.names), tuple(reversed(chain.names))}
+            chain.share(here, there, os.urandom(4000))
         yield chain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -60,10 +61,12 @@ def source_ends(request: pytest.FixtureRequest) -> tuple[KeySource, KeySource, K
     return here, there, block
 
 
-def test_both_ends_of_a_source_hand_over_the_same_key_once(source_ends: tuple[KeySource, KeySource, KeyBlock]) -> None:
+def test_both_ends_of_a_source_hand_over_the_same_key_until_it_is_acknowledged(source_ends: tuple[KeySource, KeySource, KeyBlock]) -> None:
     here, there, block = source_ends
-    assert here.take_blocks() == there.take_blocks() == [block]
-    assert here.take_blocks() == []
+    for end in (here, there):
+        assert asyncio.run(end.take_blocks()) == asyncio.run(end.take_blocks()) == [block]
+        asyncio.run(end.acknowledge([block.block_id]))
+        assert asyncio.run(end.take_blocks()) == []
 
 
 def test_the_ends_of_a_source_spend_different_halves(source_ends: tuple[KeySource, KeySource, KeyBlock]) -> None:

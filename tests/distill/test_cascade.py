@@ -433,7 +433,8 @@ def test_wiping_leaves_nothing() -> None:
     alice, bob = CascadeAnswerer(plan, alice_bits), CascadeCorrector(plan, bob_bits)
     for _ in range(20):
         bob.absorb(alice.answer(bob.questions))
-    rows = [alice._words, alice._batches[0].rows, alice._batches[0].sums, bob._words, bob._batches[0].rows, bob._batches[0].sums]
+    ends = alice._batches[0], bob._batches[0]
+    rows = [alice._words, bob._words, *[held for batch in ends for held in (batch.rows, batch.sums, batch._searches)]]
     assert all(row.any() for row in rows)
     alice.wipe()
     bob.wipe()

@@ -324,6 +324,28 @@ def test_random_bytes_decode_as_one_by_one_or_not_at_all(data: bytes) -> None:
     assert accepted(lambda: decode_slots(data, len(data))) == decoded_one_by_one(data)
 
 
+@pytest.mark.parametrize("gap", [127, 128, 2**14])
+def test_one_long_gap_among_short_ones_may_stand_anywhere(gap: int) -> None:
+    for place in range(200):
+        gaps = np.full(200, 3)
+        gaps[place] = gap
+        slots = np.cumsum(gaps + 1) - 1
+        data = encode_slots(slots)
+        assert data == encoded_one_by_one(slots.tolist())
+        assert (decode_slots(data, 200) == slots).all()
+        assert found_rows(slots, slots).size == 200
+        sent_slots = np.delete(np.arange(slots[-1] + 1), slots[0] + 1)
+        assert (sent_slots[found_rows(slots, sent_slots)] == slots).all()
+
+
+def test_slots_that_run_over_are_refused() -> None:
+    with np.errstate(over="ignore"):
+        beyond = np.int64(2**63 - 50) + np.arange(100)
+    for slots in (beyond, np.concatenate([[0], beyond]), np.arange(-100, 0), np.arange(-100, 100)):
+        with pytest.raises(InputError, match="must rise from 0"):
+            encode_slots(slots)
+
+
 def found_rows(slots: np.ndarray, sent_slots: np.ndarray) -> np.ndarray:
     marks = find_slots(encode_slots(slots), sent_slots)
     return np.flatnonzero(unpack_words(marks, sent_slots.size))

@@ -104,6 +104,33 @@ def test_both_ends_may_send_tens_of_megabytes_at_once(contexts: Callable[[str], 
     run(work())
 
 
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_all_that_was_said_leaves_before_an_end_hangs_up(contexts: Callable[[str], ssl.SSLContext], *, encrypted: bool) -> None:
+    payload = os.urandom(24 * MEBIBYTE)
+
+    async def work() -> None:
+        both = (contexts("server"), contexts("client")) if encrypted else (None, None)
+        async with pair(*both) as (here, there):
+            there.send(0, payload)
+            there.send(1, b"the last word")
+            closing = asyncio.create_task(there.close(PATIENCE_S))
+            assert [tuple(await here.receive(PATIENCE_S)) for _ in range(2)] == [(0, payload), (1, b"the last word")]
+            await closing
+
+    run(work())
+
+
+def test_an_end_that_nobody_hears_hangs_up_all_the_same() -> None:
+    async def work() -> None:
+        async with raw() as (wire, _):
+            wire.send(0, bytes(24 * MEBIBYTE))
+            await wire.close(0.05)
+            with pytest.raises(DistillationAborted):
+                await wire.receive(PATIENCE_S)
+
+    run(work())
+
+
 def test_a_frame_that_is_announced_too_long_breaks_the_connection() -> None:
     async def work() -> None:
         async with raw() as (wire, peer):

@@ -60,18 +60,18 @@ def test_without_another_way_the_message_is_refused(ring: Edit) -> None:
 def test_the_accounts_of_all_kmes_balance() -> None:
     report, _ = demonstrate(load_scenario(str(RING_SCENARIO)), seed=2)
     keys_bit = 256 * report.key_count
-    assert report.accounts["North"]["sae-north > sae-east"] == {"stored": keys_bit, "delivered": keys_bit}
-    assert report.accounts["East"]["sae-north > sae-east"] == {"stored": keys_bit, "delivered": keys_bit}
+    assert report.accounts["North"]["supply sae-north sae-east master 256"] == {"delivered": keys_bit}
+    assert report.accounts["East"]["supply sae-north sae-east slave 256"] == {"delivered": keys_bit}
     spent = {
-        node: {peer: sums.get("spent", 0) for peer, sums in account.items() if peer.startswith("kme")}
-        for node, account in report.accounts.items()
+        (node, stock): sums["spent"] for node, account in report.accounts.items() for stock, sums in account.items() if "spent" in sums
     }
-    assert spent["North"]["kme-east"] == spent["East"]["kme-north"] == keys_bit + 256
-    assert sum(sum(peers.values()) for peers in spent.values()) == 2 * (keys_bit + 256)
+    overhead_bit = 128 + 256
+    assert spent == dict.fromkeys([("North", "link kme-east own"), ("East", "link kme-north peer")], keys_bit + overhead_bit)
     for row in report.links:
         stored = row.secret_bit - row.ledger.authentication_replenished_bit
         here, there = row.link.split(" - ")
-        assert stored - 8 < report.accounts[here][f"kme-{there.lower()}"]["received"] <= stored
+        halves = [sum(report.accounts[here][f"link kme-{there.lower()} {end}"].values()) for end in ("own", "peer")]
+        assert stored - 8 < sum(halves) + 256 <= stored, "256 bits of a block are the key of the tag that compared it"
 
 
 def test_a_run_repeats_its_twins_with_its_seed() -> None:

@@ -27,7 +27,7 @@ TEXT = "天地 - a text of more than one block, long enough for a few keys of pa
 
 @pytest.fixture
 def pair(chain: KmeChain) -> Iterator[tuple[Correspondent, Correspondent]]:
-    chain.host.call(chain.host.entities["kme-0"].relay_keys("alice", "bob", number=40, route=chain.names))
+    chain.host.call(chain.entity("kme-0").reserve("alice", ["bob"], size_bit=256, count=40))
     with (
         KeyClient(chain.address("kme-0"), "kme-0", chain.alice) as alice,
         KeyClient(chain.address("kme-2"), "kme-2", chain.bob) as bob,

@@ -58,7 +58,7 @@ class Alice(Party):
         positions = self._draw_samples()
         self._samples = [key.take_out(chosen) for key, chosen in zip(self._keys, positions, strict=True)]
         self.state = State.ESTIMATING
-        x_positions, z_positions = map(encode_slots, positions)
+        x_positions, z_positions = (bytes(encode_slots(chosen)) for chosen in positions)
         x_sample, z_sample = map(pack, self._samples)
         return messages.Sifting(
             matched=bytes_from(matched, detected),

@@ -45,8 +45,7 @@ class CascadeAnswerer:
         """Overwrite what tells Alice's bits."""
         self._words.fill(0)
         for batch in self._batches.values():
-            batch.rows.fill(0)
-            batch.sums.fill(0)
+            batch.wipe()
 
     def answer(self, questions: Sequence[Question]) -> bytes:
         """The parities asked for, packed question by question: those of searches, then those of rows.
@@ -75,8 +74,13 @@ class _AnsweringBatch:
         self._plan = plan
         self.rows, self.sums = rows, _sums_for(rows)
         self._opened = np.zeros(len(rows), np.int64)
-        self._searches = np.empty(0, np.int64)
+        self._searches = np.empty((0, 2), np.uint64)
         self._active = 0
+
+    def wipe(self) -> None:
+        """Overwrite what tells Alice's bits."""
+        for held in (self.rows, self.sums, self._searches):
+            held.fill(0)
 
     def answer(self, question: Question, limit: int) -> tuple[int, bytes]:
         """How many parities are told, at most ``limit``, and they: of the searches, then of the rows that are opened."""
@@ -86,8 +90,11 @@ class _AnsweringBatch:
         searches, blocks = self._active + starts.size, self._blocks_due(openings)
         if searches + blocks > limit:
             raise ProtocolViolation("more parities are asked for than the key has bits")
-        if self._searches.size < searches:
-            self._searches = np.concatenate([self._searches[: self._active], np.empty(2 * searches, np.int64)])
+        if len(self._searches) < searches:
+            grown = np.zeros((2 * searches, 2), np.uint64)
+            grown[: self._active] = self._searches[: self._active]
+            self._searches.fill(0)
+            self._searches = grown
         halves = np.empty(byte_from_bit(searches), np.uint8)
         self._active = kernels.tell_halves(
             self.rows, self.sums, plan.masks, plan.offsets, self._opened, plan.root_level,
@@ -184,8 +191,8 @@ class _SearchingBatch:
         self._differing = np.zeros(rows.shape[:2], np.int32)
         self._opened, self._active = np.zeros((2, frames), np.int64)
         self._frame_parities = np.zeros(frames, np.uint8)
-        self._searches = np.empty(frames * int(plan.shapes[:, 1].max()), np.int64)
-        self._turns = np.empty(byte_from_bit(self._searches.size), np.uint8)
+        self._searches = np.empty((frames * int(plan.shapes[:, 1].max()), 3), np.uint64)
+        self._turns = np.empty(byte_from_bit(len(self._searches)), np.uint8)
         self._openings = np.arange(frames)
         self._asked = np.empty(frames, np.int64)
         self._subsets_told: BitArray | None = None
@@ -193,13 +200,13 @@ class _SearchingBatch:
 
     def wipe(self) -> None:
         """Overwrite Bob's bits."""
-        self.rows.fill(0)
-        self.sums.fill(0)
+        for held in (self.rows, self.sums, self._searches):
+            held.fill(0)
 
     def question(self, number: int) -> Question:
         """What is to be asked next, of batch ``number``."""
         turns = self._turns[: byte_from_bit(self._going_on)].tobytes()
-        starts = self._searches[self._going_on : self._count].astype("<u4").tobytes() if self._count > self._going_on else b""
+        starts = self._searches[self._going_on : self._count, kernels.NODE].astype("<u4").tobytes() if self._count > self._going_on else b""
         return Question(number, turns, starts, self._openings.astype("<u2").tobytes() if self._openings.size else b"")
 
     def absorb(self, answer: BitArray) -> None:
@@ -249,7 +256,7 @@ class _SearchingBatch:
             return 0
         # The smallest tree that holds the frames of this batch; its numbers are those of a full batch.
         heap = 1 << (FRAME_BITS - (len(self.rows) - 1).bit_length())
-        self._searches[0] = (len(plan.levels) + int(differing[0]) << FRAME_BITS + plan.root_level + 1) + heap
+        self._searches[0, kernels.NODE] = (len(plan.levels) + int(differing[0]) << FRAME_BITS + plan.root_level + 1) + heap
         return 1
 
 

@@ -22,6 +22,12 @@ REFUSED = -1
 AHEAD = 8
 """Rows of many frames are more than caches hold: so many searches before its turn, what a search will read is fetched."""
 
+WORD_LEVEL = 6
+"""A part of this level is a word. From there on a search holds its word, beside its node, and leaves the rows alone until it has ended."""
+
+NODE, WORD, BEGUN = 0, 1, 2
+"""What is held of a search: its node, the word of bits that it has come down to and, at Bob's end, the parts that begin in it since."""
+
 POSITION_BITS = 16
 """Binary digits of a position in a frame, of which none is longer than 2^16 bits."""
 
@@ -160,18 +166,19 @@ def tell_blocks(rows, sums, shapes, openings, out):  # type: ignore[no-untyped-d
 def tell_halves(rows, sums, masks, offsets, opened, root, searches, going_on, turns, starts, out):  # type: ignore[no-untyped-def]
     """Alice: take the packed turns of the searches that go on, begin new ones, tell the packed parity of each one's left half.
 
-    Returns how many go on, or REFUSED when a node does not exist or two random subsets are searched at a time.
+    ``searches`` hold a node and a word each. Returns how many go on, or REFUSED when a node does not exist or two random subsets are
+    searched at a time.
     """
     passes = rows.shape[1]
     kept = 0
     subset_searches = 0
     for i in range(going_on + starts.size):
         if i + AHEAD < going_on:
-            number, frame, heap, level, start = _locate(searches[i + AHEAD], passes, root)
-            if number < passes:
-                fetch_word(rows, frame, number, start + (bit_at(turns, i + AHEAD) << (level - 1)))
+            number, frame, heap, level, start = _locate(np.int64(searches[i + AHEAD, NODE]), passes, root)
+            if number < passes and level == WORD_LEVEL + 1:
+                fetch_word(rows, frame, number, start + (bit_at(turns, i + AHEAD) << WORD_LEVEL))
         begins = i >= going_on
-        node = starts[i - going_on] if begins else searches[i]
+        node = starts[i - going_on] if begins else np.int64(searches[i, NODE])
         number, frame, heap, level, start = _locate(node, passes, root)
         if begins:
             if heap == 0 or level == 0 or frame >= rows.shape[0] or number >= opened[frame]:
@@ -183,15 +190,19 @@ def tell_halves(rows, sums, masks, offsets, opened, root, searches, going_on, tu
             start += turn << level
         if not _exists(rows, number, passes, root, start):
             return REFUSED
-        if number < passes:
-            put_bit(out, i, _parity(rows, sums, frame, number, level - 1, start))
-        else:
+        word = np.uint64(0)
+        if number >= passes:
             put_bit(out, i, _subset_parity(rows, masks, offsets, number - passes, level - 1, start, root))
             subset_searches += 1
             if subset_searches > 1:
                 return REFUSED
+        elif level > WORD_LEVEL:
+            put_bit(out, i, _parity(rows, sums, frame, number, level - 1, start))
+        else:
+            word = rows[frame, number, start >> 6, BITS] if begins or level == WORD_LEVEL else searches[i, WORD]
+            put_bit(out, i, slice_parity(word, start & 63, level - 1))
         if level > 1:
-            searches[kept] = node
+            searches[kept, NODE], searches[kept, WORD] = np.uint64(node), word
             kept += 1
     return kept
 
@@ -306,7 +317,8 @@ def enter_blocks(rows, sums, counts, shapes, opened, frame_parities, openings, t
 def enter_halves(rows, sums, counts, maps, masks, offsets, opened, active, root, searches, count, told, turns):  # type: ignore[no-untyped-def]
     """Bob: step each search into the half that differs, correct what is found; returns how many go on.
 
-    ``active`` are the searches of each frame; packed ``turns`` are 1 for each search that goes on in the right half.
+    ``searches`` hold a node, a word and what begins in it each; ``active`` are those of each frame, all of them in different parts of one
+    pass, so that none changes what another holds. Packed ``turns`` are 1 for each search that goes on in the right half.
     """
     passes = rows.shape[1]
     kept = 0
@@ -314,27 +326,34 @@ def enter_halves(rows, sums, counts, maps, masks, offsets, opened, active, root,
     ended = 0
     for i in range(count):
         if i + AHEAD < count:
-            number, frame, heap, level, start = _locate(searches[i + AHEAD], passes, root)
-            if number < passes:
+            number, frame, heap, level, start = _locate(np.int64(searches[i + AHEAD, NODE]), passes, root)
+            if number < passes and (level > WORD_LEVEL or level == 1):
                 fetch_word(rows, frame, number, start + (1 << (level - 1)))
-        node = searches[i]
+        node, word, begun = np.int64(searches[i, NODE]), searches[i, WORD], searches[i, BEGUN]
         number, frame, heap, level, start = _locate(node, passes, root)
         level -= 1
         middle = start + (1 << level)
         turn = np.int64(0)
+        if number < passes and level < WORD_LEVEL:
+            turn = np.int64(slice_parity(word, start & 63, level) == bit_at(told, i))
+            begun |= ONE << np.uint64(middle & 63)
         # At the end of a row or of the batch the right half may be empty.
-        if _exists(rows, number, passes, root, middle):
+        elif _exists(rows, number, passes, root, middle):
             if number < passes:
                 turn = np.int64(_parity(rows, sums, frame, number, level, start) == bit_at(told, i))
                 _begin(rows, sums, frame, number, middle)
             else:
                 turn = np.int64(_subset_parity(rows, masks, offsets, number - passes, level, start, root) == bit_at(told, i))
         if level:
-            searches[kept] = node + heap + turn
+            if number < passes and level == WORD_LEVEL:
+                word = rows[frame, number, (start >> 6) + turn, BITS]
+            searches[kept, NODE], searches[kept, WORD], searches[kept, BEGUN] = np.uint64(node + heap + turn), word, begun
             put_bit(turns, kept, turn)
             kept += 1
         elif number < passes:
             active[frame] -= 1
+            rows[frame, number, start >> 6, STARTS] |= begun
+            sums[frame, number, start >> 12, STARTS] |= ONE << np.uint64((start >> 6) & 63)
             position = _backward(maps, number, start + turn)
             found[ended] = (((number << FRAME_BITS) + frame) << POSITION_BITS) + position
             ended += 1
@@ -367,7 +386,7 @@ def choose(rows, sums, counts, opened, active, root, least, searches, count, ope
         wanted = np.int64(counts[frame, number])
         if opened[frame] > 1:
             wanted = min(wanted, max(least, wanted >> 2))
-        wanted = min(wanted, searches.size - count)
+        wanted = min(wanted, len(searches) - count)
         active[frame] = wanted
         g = 0
         for i in range(count, count + wanted):
@@ -379,6 +398,7 @@ def choose(rows, sums, counts, opened, active, root, least, searches, count, ope
             if level == 0:
                 return REFUSED, 0
             _toggle(rows, sums, counts, frame, number, start)
-            searches[i] = (((number << FRAME_BITS) + frame) << (root + 1)) + (1 << (root - level)) + (start >> level)
+            node = (((number << FRAME_BITS) + frame) << (root + 1)) + (1 << (root - level)) + (start >> level)
+            searches[i, NODE], searches[i, WORD], searches[i, BEGUN] = np.uint64(node), rows[frame, number, w, BITS], np.uint64(0)
         count += wanted
     return count, asked

@@ -42,7 +42,7 @@ class Announcement(Message, frozen=True):
     """Bob: which slots clicked (LEB128, see `sifting.encode_slots`), and in which basis; and a number that no other block has."""
 
     nonce: bytes
-    slots: bytes
+    slots: memoryview
     bases: bytes
 
 

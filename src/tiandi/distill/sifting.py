@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tiandi.bits import BitArray
+from tiandi.bits import BitArray, Data
 from tiandi.distill import sifting_kernels as kernels
 from tiandi.distill.sifting_kernels import BYTES_AT_ONCE, FIRST_SLOT_REFUSED, LONGEST_NUMBER_BYTE, WORD_BIT
 from tiandi.errors import InputError, ProtocolViolation
@@ -118,7 +118,7 @@ def select(planes: Words, chosen: Words, count: int) -> Words:
     return selected[:-1].reshape(len(planes), words)
 
 
-def encode_slots(slots: Slots) -> bytes:
+def encode_slots(slots: Slots) -> memoryview:
     """The bytes that tell ``slots``, shape (n,), which rise from 0 or more and stay below 2^62.
 
     Of each, how many slots were left out since the one before: seven bits a byte, the lowest first, the highest bit set in all bytes of a
@@ -127,12 +127,12 @@ def encode_slots(slots: Slots) -> bytes:
     slots = np.ascontiguousarray(slots, np.int64)
     data = np.empty(kernels.MOST_BYTE * slots.size + 8, np.uint8)  # Nearly all of it is never touched.
     size_byte = int(kernels.encode(slots, data, kernels.extraction_flag()))
-    if size_byte < 0 or (slots.size and slots[-1] >= FIRST_SLOT_REFUSED):
+    if size_byte < 0 or (slots.size and not 0 <= slots[-1] < FIRST_SLOT_REFUSED):
         raise InputError("slots", f"{slots.size} slots", f"must rise from 0 or more and stay below {FIRST_SLOT_REFUSED}")
-    return data[:size_byte].tobytes()
+    return data[:size_byte].data
 
 
-def decode_slots(data: bytes, most: int) -> Slots:
+def decode_slots(data: Data, most: int) -> Slots:
     """The slots, shape (n,), that `encode_slots` has told: whatever this gives rises from 0 or more and stays below 2^62.
 
     Raises ProtocolViolation when a number is cut off, longer than 9 bytes or than it need be, when a slot is too high, and when there are
@@ -144,7 +144,7 @@ def decode_slots(data: bytes, most: int) -> Slots:
     return slots
 
 
-def find_slots(data: bytes, sent_slots: Slots) -> Words:
+def find_slots(data: Data, sent_slots: Slots) -> Words:
     """Which of ``sent_slots``, shape (m,), which rise, are among the slots that `encode_slots` has told: a bit each, shape (ceil(m / 64),).
 
     One walk through both, quick where nearly all that was sent is told and where every slot was sent. Raises ProtocolViolation like
@@ -157,7 +157,7 @@ def find_slots(data: bytes, sent_slots: Slots) -> Words:
     return marks
 
 
-def _padded(data: bytes, most: int) -> tuple[NDArray[np.uint8], int]:
+def _padded(data: Data, most: int) -> tuple[NDArray[np.uint8], int]:
     """A list of slots as `kernels.decode` reads it, and how many they are.
 
     Raises ProtocolViolation for a number cut off, and for more than ``most``.

@@ -32,6 +32,9 @@ SLOW_EXTRACTION = ("bdver4", "znver1", "znver2")
 NOT_MINIMAL, TOO_LONG, TOO_FAR, MISSING = 1, 2, 4, 8
 """What `decode` finds wrong, added up."""
 
+ONE_BYTE = np.uint64(0x80)
+"""First number that takes more than one byte."""
+
 ZERO, ONE, ALL = np.uint64(0), np.uint64(1), np.uint64(2**64 - 1)
 SIX, EIGHT, FIFTY_SIX, LAST_BIT, WHOLE = (np.uint64(bit) for bit in (6, 8, 56, WORD_BIT - 1, WORD_BIT))
 MORE_FOLLOWS, SEVENS = np.uint64(0x8080808080808080), np.uint64(0x7F7F7F7F7F7F7F7F)
@@ -225,39 +228,56 @@ def _length(number):  # type: ignore[no-untyped-def]
     return (np.uint64(640) - np.uint64(9) * _zeros_above(number | ONE)) >> SIX
 
 
+@_inlined
+def _gap(slots, first, k):  # type: ignore[no-untyped-def]
+    """How many slots were left out before that at ``first`` + k. An index without a sign needs no look at its sign, so that loops become
+    vectors; ``first`` has none and is 1 or more."""
+    i = first + np.uint64(k)
+    return np.uint64(slots[i] - slots[i - ONE] - 1)
+
+
+@_inlined
+def _tell_bytes(slots, first, count, out, place):  # type: ignore[no-untyped-def]
+    """Write ``count`` gaps of a byte each, and tell whether they were that."""
+    every = ZERO
+    for k in range(count):
+        gap = _gap(slots, first, k)
+        every |= gap
+        out[place + np.uint64(k)] = np.uint8(gap)
+    return every < ONE_BYTE
+
+
 @kernel
 def encode(slots, out, flag):  # type: ignore[no-untyped-def]
     """Write the slots and tell in how many bytes, -1 when they do not rise from 0 or more; ``out`` has MOST_BYTE for each, and 8 more."""
     place, previous, signs = ZERO, np.int64(-1), np.int64(0)
-    for first in range(0, slots.size, 8):
-        group = min(8, slots.size - first)
-        if group == 8:
-            small, packed, before = ZERO, ZERO, previous
-            for k in range(8):
-                slot = slots[first + k]
-                gap = np.uint64(slot - before - 1)
-                small |= gap
-                packed |= gap << np.uint64(8 * k)
-                before = slot
-            # Eight numbers of a byte each are one word: the usual case where more than one pulse in twenty is detected.
-            if small < np.uint64(0x80):
-                _store_word(out, place, packed)
+    first = 0
+    while first < slots.size:
+        end = min(first + BYTES_AT_ONCE, slots.size)
+        # Gaps of a byte each, 64 or 8 at once: the usual case where more than one pulse in twenty is detected.
+        if first and end == first + BYTES_AT_ONCE and _tell_bytes(slots, np.uint64(first), BYTES_AT_ONCE, out, place):
+            place += WHOLE
+            first, previous = end, slots[end - 1]
+            continue
+        for group in range(first, end, 8):
+            if group and group + 8 <= end and _tell_bytes(slots, np.uint64(group), 8, out, place):
                 place += EIGHT
-                previous = before
+                previous = slots[group + 7]
                 continue
-        for i in range(first, first + group):
-            slot = slots[i]
-            signed = slot - previous - 1
-            signs |= slot | signed
-            gap = np.uint64(signed)
-            length = _length(gap)
-            if gap >> FIFTY_SIX:
-                _store_word(out, place, _spread(gap, flag) | MORE_FOLLOWS)
-                out[place + EIGHT] = np.uint8(gap >> FIFTY_SIX)
-            else:
-                _store_word(out, place, _spread(gap, flag) | (MORE_FOLLOWS & ((ONE << (EIGHT * length - EIGHT)) - ONE)))
-            place += length
-            previous = slot
+            for i in range(group, min(group + 8, end)):
+                slot = slots[i]
+                signed = slot - previous - 1
+                signs |= slot | signed
+                gap = np.uint64(signed)
+                length = _length(gap)
+                if gap >> FIFTY_SIX:
+                    _store_word(out, place, _spread(gap, flag) | MORE_FOLLOWS)
+                    out[place + EIGHT] = np.uint8(gap >> FIFTY_SIX)
+                else:
+                    _store_word(out, place, _spread(gap, flag) | (MORE_FOLLOWS & ((ONE << (EIGHT * length - EIGHT)) - ONE)))
+                place += length
+                previous = slot
+        first = end
     return np.int64(-1) if signs < 0 else np.int64(place)
 
 
@@ -276,12 +296,11 @@ def decode(data, slots, sent_slots, marks, flag):  # type: ignore[no-untyped-def
         superfluous |= ~_digits(data, block, np.uint8(0xFF)) & (continued << ONE | follows)
         follows = continued >> LAST_BIT
         ends = ~continued
-        if sent_slots is not None and continued == ZERO and start == np.uint64(block) and row + WHOLE <= np.uint64(sent_slots.size):
-            # 64 numbers of a byte each, mostly those of the next 64 rows.
-            last, differs = slot, ZERO
+        if sent_slots is not None and continued == ZERO and start == np.uint64(block) and row and row + WHOLE <= np.uint64(sent_slots.size):
+            # 64 gaps of a byte each, mostly those before the next 64 rows; the row before these is that of the last slot.
+            differs = ZERO
             for k in range(BYTES_AT_ONCE):
-                last += np.uint64(data[block + k]) + ONE
-                differs |= np.uint64(sent_slots[row + np.uint64(k)]) ^ last
+                differs |= _gap(sent_slots, row, k) ^ np.uint64(data[start + np.uint64(k)])
             if differs == ZERO:
                 shift = row & LAST_BIT
                 if row >> SIX != at:
@@ -291,8 +310,8 @@ def decode(data, slots, sent_slots, marks, flag):  # type: ignore[no-untyped-def
                 if shift:
                     marks[at] = word
                     at, word = at + ONE, ALL >> (WHOLE - shift)
-                slot, start = last, start + WHOLE
                 row += WHOLE
+                slot, start = np.uint64(sent_slots[row - ONE]), start + WHOLE
                 every |= slot
                 continue
         while ends:

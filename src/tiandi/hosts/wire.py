@@ -29,6 +29,8 @@ CONTROL = 2**32 - 1
 """The number of frames that are of no block."""
 MOST_UNREAD = 16
 JOINED_BYTE = 1 << 16
+PIECE_BYTE = 1 << 18
+"""Of a long frame so much is handed over at a time: a transport copies whatever does not leave at once, and TLS copies all of it."""
 ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\s\[\]]+)):([0-9]{1,5})")
 
 
@@ -68,8 +70,7 @@ class Wire(asyncio.BufferedProtocol):
     """
 
     def __init__(self, greet: Callable[[Wire], None] | None = None) -> None:
-        self._limit_byte = GREETING_BYTE
-        self._blocks_admitted = False
+        self._limit_byte, self._blocks_admitted = GREETING_BYTE, False
         self.peer = "nobody"
         self._greet = greet
         self._transport: asyncio.Transport | None = None
@@ -79,6 +80,8 @@ class Wire(asyncio.BufferedProtocol):
         self._waiting: asyncio.Future[None] | None = None
         self._broken: Exception | None = None
         self._closed = asyncio.get_running_loop().create_future()
+        self._unsent: deque[Data] = deque()
+        self._may_write, self._closes_when_sent = True, False
         self._room = memoryview(bytearray(ROOM_BYTE))
         self._rest = b""
         self._number: int | None = None
@@ -170,6 +173,7 @@ class Wire(asyncio.BufferedProtocol):
         if self._broken is None:
             self._broken = reason
             self._wake()
+        self._unsent.clear()
         if self._transport is not None:
             self._transport.abort()
 
@@ -210,15 +214,34 @@ class Wire(asyncio.BufferedProtocol):
             return
         header = HEADER.pack(number, len(payload))
         if len(payload) < JOINED_BYTE:
-            self._transport.write(header + payload)
+            self._unsent.append(header + payload)
         else:
-            self._transport.write(header)
-            self._transport.write(payload)
+            whole = memoryview(payload)
+            self._unsent += [header, *(whole[start : start + PIECE_BYTE] for start in range(0, len(payload), PIECE_BYTE))]
+        self._write()
+
+    def _write(self) -> None:
+        """Hand over what is to be sent for as long as the transport has room."""
+        assert self._transport is not None
+        while self._unsent and self._may_write:
+            self._transport.write(self._unsent.popleft())
+        if self._closes_when_sent and not self._unsent:
+            self._transport.close()
+
+    def pause_writing(self) -> None:
+        """The transport holds enough that has not left."""
+        self._may_write = False
+
+    def resume_writing(self) -> None:
+        """The transport has room again."""
+        self._may_write = True
+        self._write()
 
     async def close(self, within_s: float) -> None:
         """Hang up when everything is sent, or after ``within_s`` [s]."""
         if self._transport is not None:
-            self._transport.close()
+            self._closes_when_sent = True
+            self._write()
             await asyncio.wait([self._closed], timeout=within_s)
             self._transport.abort()
 

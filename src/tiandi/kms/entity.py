@@ -2,173 +2,283 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from uuid import UUID
 
-from tiandi.errors import InputError, NotAuthorised, RelayFailed, TiandiError
-from tiandi.kms import etsi014
-from tiandi.kms.relay import HandOver, RelayRequest, accept_hand_over, decrypt_hop, encrypt_hop, prepare_hand_over
+import msgspec
+
+from tiandi.errors import InputError, KeysExhausted, NoRoute, NotAuthorised, RelayFailed, TiandiError
+from tiandi.kms import etsi014, ledger, patience
+from tiandi.kms.database import Database, Transaction
+from tiandi.kms.directory import Directory
+from tiandi.kms.etsi014 import Limits
+from tiandi.kms.exchange import Exchange, Post
+from tiandi.kms.forgetting import Forgetting
+from tiandi.kms.keys import SupplyKey, new_prefix
+from tiandi.kms.link_keys import LEAST_BLOCK_BYTE, LinkKeys
+from tiandi.kms.master_keys import MasterKey
+from tiandi.kms.orders import Orders
+from tiandi.kms.rates import RateMeter
+from tiandi.kms.relay_messages import MOST_SHARES, Departure, Way, relay_cost_bit
+from tiandi.kms.relaying import Relaying
+from tiandi.kms.schema import create_tables
+from tiandi.kms.sealing import Sealer, open_sealer
 from tiandi.kms.source import KeySource
-from tiandi.kms.store import KeyStore, SupplyKey
-from tiandi.random import secret_bytes
-from tiandi.units import byte_from_bit
+from tiandi.kms.states import State
+from tiandi.kms.supply import Supply
+from tiandi.kms.supply_keys import Reservation, RouteType, SupplyKeys
 
-Post = Callable[[str, str, Any], Awaitable[None]]
-"""Sends a message to a path of another KME; returns when it has accepted, raises RemoteRefused when it has not."""
-
-RELAY_PATH = "/kx/v1/relay"
-HAND_OVER_PATH = "/kx/v1/hand-over"
+UNLIMITED_BPS = 2**31
+DEFAULT_LIMITS = Limits()
 
 
-@dataclass
-class Directory:
-    """What the QKDN controller tells every KME: where KMEs and SAEs are, which way keys go, which satellites join which stations.
+@dataclass(frozen=True)
+class Plan:
+    """A reservation that is to be made, the KME of each slave, how those are reached, and when the keys are given up."""
 
-    A KME accepts a relay only along a route that stands here, from the KME before it, and a hand-over only from a satellite that
-    stands here: no neighbour can plant a key between two others.
-    """
-
-    kme_addresses: dict[str, str] = field(default_factory=dict)
-    sae_homes: dict[str, str] = field(default_factory=dict)
-    routes: set[tuple[str, ...]] = field(default_factory=set)
-    hand_overs: set[tuple[str, str, str]] = field(default_factory=set)
-    """(satellite, station A, station B)."""
-
-    def home(self, sae: str) -> str:
-        """The KME of an SAE. Raises InputError when nobody knows it."""
-        if sae not in self.sae_homes:
-            raise InputError("SAE_ID", sae, "no KME of this network knows that SAE")
-        return self.sae_homes[sae]
-
-    def place_on_route(self, kme: str, request: RelayRequest, sender: str | None) -> int:
-        """Where ``kme`` stands on the route of a relay. Raises NotAuthorised when the controller knows of no such relay."""
-        route = tuple(request.route)
-        if route not in self.routes or (route[0], route[-1]) != (self.home(request.master), self.home(request.slave)):
-            raise NotAuthorised("the controller approved no such route for this pair of SAEs")
-        place = route.index(kme) if kme in route else -1
-        if place < 0 or (sender is None) != (place == 0) or (sender is not None and route[place - 1] != sender):
-            raise NotAuthorised(f"{kme} does not follow {sender} on this route")
-        return place
+    reservation: Reservation
+    homes: dict[str, str]
+    ways: dict[str, Way]
+    deadline_ms: int
 
 
 class KeyManagementEntity:
-    """The KME of one trusted node over its key store."""
+    """The KME of one trusted node over its store. Begin with `open`, then `start`; end with `close`."""
 
-    def __init__(self, store: KeyStore, directory: Directory, post: Post) -> None:
-        self.kme_id = store.kme
-        self.store = store
-        self._directory = directory
-        self._post = post
+    def __init__(self, kme_id: str, database: Database, sealer: Sealer, *, directory: Directory, post: Post, limits: Limits) -> None:
+        self.kme_id = kme_id
+        self.limits = limits
+        self.directory = directory
+        self.database = database
+        self.link_keys = LinkKeys(sealer)
+        self.supply_keys = SupplyKeys(sealer)
+        self.relaying = Relaying(kme_id, sealer, self.link_keys, self.supply_keys)
+        self.exchange = Exchange(kme_id, database, self.relaying, self.link_keys, directory=directory, post=post)
+        self.supply = Supply(self)
+        self.sealer = sealer
+        self._orders = Orders(self)
+        self._forgetting = Forgetting(self)
+        self._arrivals: dict[str, RateMeter] = {}
+        self._housekeeping: asyncio.Task[None] | None = None
+        self.draining = False
+
+    @classmethod
+    async def open(
+        cls, kme_id: str, database: Database, master_key: MasterKey, *, directory: Directory, post: Post, limits: Limits = DEFAULT_LIMITS,
+        tables: Sequence[str] = (),
+    ) -> KeyManagementEntity:  # fmt: skip
+        """The KME over its database. Raises StateError when the database is another's or cannot be opened."""
+        await create_tables(database, kme_id, *tables)
+        sealer = await open_sealer(database, master_key, kme_id)
+        entity = cls(kme_id, database, sealer, directory=directory, post=post, limits=limits)
+        await entity.exchange.load_kem_keys(sealer)
+        return entity
+
+    def start(self) -> None:
+        """Begin to take up what was left, here or by other processes of this node."""
+        self._housekeeping = asyncio.create_task(self._keep_house())
+
+    async def close(self) -> None:
+        """Stop, then close the database; what goes on stands in the store."""
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+            await asyncio.gather(self._housekeeping, return_exceptions=True)
+        await self.supply.close()
+        await self.exchange.close()
+        await self.database.close()
+
+    async def _keep_house(self) -> None:
+        while True:
+            try:
+                await self.sealer.renew_when_due()
+                await self.exchange.load_kem_keys(self.sealer)
+                self.supply.look_again()
+                await self._forgetting.look_when_due()
+                await self.exchange.sweep()
+            except TiandiError:
+                pass  # A disk or a neighbour that fails now may not fail in a second.
+            except Exception as error:  # A KME that takes up nothing any more is worse than one fault told every second.
+                asyncio.get_running_loop().call_exception_handler({"message": f"housekeeping of {self.kme_id}", "exception": error})
+            await asyncio.sleep(patience.SWEEP_PAUSE_S)
 
     # For links: Kq-1.
 
-    def collect(self, source: KeySource) -> int:
-        """Store the blocks a source has made; returns their bits."""
-        blocks = source.take_blocks()
-        for block in blocks:
-            self.store.add_block(source.peer, block.block_id, block.key, source.own_half)
-        return sum(block.length_bit for block in blocks)
+    async def collect(self, source: KeySource) -> int:
+        """Store the blocks a source has made and begin to compare them with the peer; returns their bits.
 
-    # For applications: Ak, ETSI GS QKD 014.
+        One that is too short to be compared is passed over, so that it does not come again and again before the others.
+        """
+        blocks = await source.take_blocks()
+        usable = [block for block in blocks if len(block.key) >= LEAST_BLOCK_BYTE]
+        new = await asyncio.gather(
+            *(self.database.run(self.link_keys.receive, source.peer, block.block_id, block.key, source.own_half) for block in usable)
+        )
+        await source.acknowledge([block.block_id for block in blocks])
+        if any(new) and source.own_half == "first":
+            self.exchange.later(self.exchange.compare(source.peer))
+        length_bit = sum(block.length_bit for block, is_new in zip(usable, new, strict=True) if is_new)
+        # Each end sends under half of what arrives.
+        self._arrivals.setdefault(source.peer, RateMeter()).add(length_bit // 2)
+        return length_bit
 
-    def status(self, caller: str, slave: str) -> etsi014.Status:
+    def available_bps(self, master: str, slave: str) -> int:
+        """Key that a pair may count on: its quota, or what the first link on its way brings of late, whichever is less [bit/s]."""
+        quota_bps = self.directory.policy(master, slave).maximum_bps
+        target = self.directory.home(slave)
+        try:
+            link_bps = int(self._arrivals[self.directory.find_routes(self.kme_id, target, 0, 1)[0][1]].rate)
+        except (KeyError, NoRoute):
+            link_bps = UNLIMITED_BPS if target == self.kme_id else 0
+        return link_bps if quota_bps is None else min(link_bps, quota_bps)
+
+    async def stock_bit(self, peer: str) -> int:
+        """Link key under which this KME can send to ``peer`` [bit]."""
+        return await self.database.run(self.link_keys.stock_bit, peer)
+
+    async def account(self) -> dict[str, dict[str, int]]:
+        """Bits by stock and state."""
+        return await self.database.run(ledger.accounts)
+
+    # For applications: Ak.
+
+    async def status(self, caller: str, slave: str) -> etsi014.Status:
         """Get status for the pair of the calling SAE and ``slave``."""
-        self._require_pair(caller, slave)
+        self._require_pair(caller, [slave])
+        size = self.limits.key_size
         return etsi014.Status(
             source_KME_ID=self.kme_id,
-            target_KME_ID=self._directory.home(slave),
+            target_KME_ID=self.directory.home(slave),
             master_SAE_ID=caller,
             slave_SAE_ID=slave,
-            key_size=etsi014.KEY_SIZE_BIT,
-            stored_key_count=self.store.supply_count(caller, slave, etsi014.KEY_SIZE_BIT),
-            max_key_count=etsi014.MAX_KEY_COUNT,
-            max_key_per_request=etsi014.MAX_KEY_PER_REQUEST,
-            max_key_size=etsi014.KEY_SIZE_BIT,
-            min_key_size=etsi014.KEY_SIZE_BIT,
-            max_SAE_ID_count=0,
+            key_size=size,
+            stored_key_count=min(await self.supply.primed_count(caller, slave, size), self.limits.max_key_count),
+            max_key_count=self.limits.max_key_count,
+            max_key_per_request=self.limits.max_key_per_request,
+            max_key_size=self.limits.max_key_size,
+            min_key_size=self.limits.min_key_size,
+            max_SAE_ID_count=self.limits.max_SAE_ID_count,
         )
 
-    def get_keys(self, caller: str, slave: str, request: etsi014.KeyRequest) -> list[SupplyKey]:
+    async def get_keys(self, caller: str, slave: str, request: etsi014.KeyRequest) -> list[SupplyKey]:
         """Get key: the caller is master. Raises RequestRefused out of its limits, KeysExhausted when there are too few."""
-        self._require_pair(caller, slave)
-        request.require()
-        return self.store.deliver_to_master(caller, slave, request.number, request.size)
+        slaves = request.slaves(caller, slave) if slave != caller else [slave]
+        self._require_pair(caller, slaves)
+        request.require(self.limits)
+        if self.draining:
+            raise KeysExhausted(f"{self.kme_id} is being drained: it", 0, request.number * request.size)
+        return await self._orders.deliver(caller, slaves, request)
 
-    def get_keys_with_ids(self, caller: str, master: str, key_ids: list[UUID]) -> list[SupplyKey]:
+    async def get_keys_with_ids(self, caller: str, master: str, key_ids: list[UUID]) -> list[SupplyKey]:
         """Get key with key IDs: the caller is slave. Raises KeyNotFound or NotAuthorised, and then delivers none."""
         self._require_home(caller)
-        if not key_ids or len(key_ids) > etsi014.MAX_KEY_PER_REQUEST:
-            raise InputError("key_IDs", len(key_ids), f"must be 1 to {etsi014.MAX_KEY_PER_REQUEST} identifiers")
-        return self.store.deliver_to_slave(master, caller, key_ids)
+        if not key_ids or len(key_ids) > self.limits.max_key_per_request:
+            raise InputError("key_IDs", len(key_ids), f"must be 1 to {self.limits.max_key_per_request} identifiers")
+        return await self.database.run(self.supply_keys.deliver_to_slave, master, caller, key_ids)
 
     def _require_home(self, sae: str) -> None:
-        if self._directory.sae_homes.get(sae) != self.kme_id:
+        if sae not in self.directory.saes or self.directory.home(sae) != self.kme_id or self.directory.beyond(sae):
             raise NotAuthorised(f"SAE {sae} is not served by {self.kme_id}")
 
-    def _require_pair(self, caller: str, slave: str) -> None:
+    def _require_pair(self, caller: str, slaves: Sequence[str]) -> None:
         self._require_home(caller)
-        if slave == caller:
-            raise InputError("slave_SAE_ID", slave, "must be another SAE than the caller")
-        self._directory.home(slave)
+        self.directory.require_pair(caller, slaves)
 
-    # For other KMEs: Kx.
+    # Making supply keys.
 
-    async def relay_keys(self, master: str, slave: str, *, number: int, route: list[str]) -> list[UUID]:
-        """Draw ``number`` keys for a pair of SAEs and carry them along ``route`` (the KMEs from this one to the slave's).
+    async def reserve(
+        self, master: str, slaves: Sequence[str], *, size_bit: int, count: int, paths: int | None = None, kept_apart: bool = False,
+        route: Sequence[str] | None = None, prefix: bytes | None = None, keys: bytes | None = None, first_index: int = 0,
+    ) -> Reservation:  # fmt: skip
+        """Make ``count`` keys ready for a pair at the KMEs of both; returns when they are.
 
-        The master can have them once the far end has stored them. Raises NotAuthorised for a route that the controller did not
-        approve, RelayFailed when the relay stops on the way; the keys are destroyed then.
+        ``kept_apart`` keeps them from other requests; ``route`` is taken instead of asking the controller. Raises NoRoute,
+        KeysExhausted, RelayFailed; then nothing of them will ever be supplied.
         """
-        key_ids = [UUID(bytes=secret_bytes(16), version=4) for _ in range(number)]
-        request = RelayRequest(key_ids=key_ids, master=master, slave=slave, route=route, segments=[], ciphertext=b"", tag=b"")
-        self._directory.place_on_route(self.kme_id, request, None)
-        keys = secret_bytes(number * byte_from_bit(etsi014.KEY_SIZE_BIT))
-        await self._send_on(keys, request, 0)
-        self.store.add_supply_keys(master, slave, "master", _supply_keys(key_ids, keys))
-        return key_ids
+        plan = await self.plan(
+            master, slaves, size_bit=size_bit, count=count, paths=paths, kept_apart=kept_apart, route=route, prefix=prefix,
+            first_index=first_index,
+        )  # fmt: skip
+        await self.make(plan, keys=keys)
+        return plan.reservation
 
-    async def receive_relay(self, sender: str, request: RelayRequest) -> None:
-        """Keys from a neighbour: store them if they end here, else send them on; returns when the far end has them."""
-        place = self._directory.place_on_route(self.kme_id, request, sender)
-        keys = decrypt_hop(self.store, sender, request)
-        if place < len(request.route) - 1:
-            await self._send_on(keys, request, place)
-        else:
-            self.store.add_supply_keys(request.master, request.slave, "slave", _supply_keys(request.key_ids, keys))
+    async def make(self, plan: Plan, *, keys: bytes | None = None) -> None:
+        """Make what was planned, as `reserve` does."""
+        departure = await self.database.run(self.depart, plan, keys=keys)
+        is_patient = plan.reservation.route_type != "satellite"  # Which may take hours.
+        state = await self.exchange.carry(departure, deadline_ms=plan.deadline_ms, is_patient=is_patient)
+        if state != State.READY:
+            for target in plan.ways:
+                self.exchange.forget_kem(target)
+            raise RelayFailed(
+                " ".join(plan.ways) or self.kme_id,
+                f"keys for {plan.reservation.master} and {' '.join(plan.homes)} are {'on their way' if state == State.RESERVED else state}",
+            )
 
-    async def _send_on(self, keys: bytes, request: RelayRequest, place: int) -> None:
-        receiver = request.route[place + 1]
-        try:
-            await self._post(receiver, RELAY_PATH, encrypt_hop(self.store, receiver, keys, request))
-        except RelayFailed:
-            raise
-        except TiandiError as error:
-            raise RelayFailed(self.kme_id, str(error)) from error
+    async def depart(self, transaction: Transaction, plan: Plan, *, keys: bytes | None = None) -> Departure:
+        """Start the keys of a planned reservation on their ways, as part of the caller's transaction; see `Relaying.depart`."""
+        claim_ms = ledger.now_ms() + patience.CLAIM_MS
+        return await self.relaying.depart(
+            transaction, plan.reservation, plan.homes, plan.ways, claim_ms=claim_ms, deadline_ms=plan.deadline_ms, keys=keys
+        )
 
-    # For a satellite's KME.
+    async def plan(
+        self, master: str, slaves: Sequence[str], *, size_bit: int, count: int, paths: int | None = None, kept_apart: bool = False,
+        route: Sequence[str] | None = None, route_type: RouteType | None = None, prefix: bytes | None = None, first_index: int = 0,
+        extension: bytes = b"",
+    ) -> Plan:  # fmt: skip
+        """How keys as `reserve` makes them would travel, over routes of ``route_type`` only if it is given. Raises NoRoute, RelayFailed."""
+        policy = self.directory.policy(master, slaves[0])
+        homes = {slave: self.directory.home(slave) for slave in slaves}
+        targets = sorted(set(homes.values()) - {self.kme_id})
+        reservation = Reservation(
+            prefix=prefix or new_prefix(),
+            master=master,
+            slaves=list(slaves),
+            size_bit=size_bit,
+            count=count,
+            first_index=first_index,
+            stream=kept_apart,
+            extension=extension,
+        )
+        wanted_bit = relay_cost_bit(reservation)
+        ways: dict[str, Way] = {}
+        for target in targets:
+            number = paths or policy.paths
+            found = [route] if route is not None else self._find_routes(target, wanted_bit, number, route_type)
+            if route is None and len(found) < number:
+                raise NoRoute(self.kme_id, target, f"{number} node-disjoint routes are wanted, there are {len(found)}")
+            kem_public = await self.exchange.kem_public(target) if policy.post_quantum else b""
+            ways[target] = Way(found, min(policy.threshold or len(found), len(found)), kem_public, policy.relay_form == "announced")
+        routes = [list(route) for way in ways.values() for route in way.routes]
+        reservation = msgspec.structs.replace(
+            reservation,
+            route_type=self._route_type(routes),
+            paths=min((len(way.routes) for way in ways.values()), default=1),
+            hops=max((len(route) - 2 for route in routes), default=0),
+        )
+        patience_s = self.directory.satellite_patience_s if reservation.route_type == "satellite" else patience.PATIENCE_S
+        return Plan(reservation, homes, ways, ledger.now_ms() + int(1000 * patience_s))
 
-    async def hand_over(self, station_a: str, station_b: str, length_byte: int) -> UUID:
-        """Make two stations share ``length_byte`` bytes of what this satellite shares with each. Returns the block's identifier.
+    def _find_routes(self, target: str, wanted_bit: int, number: int, route_type: RouteType | None) -> Sequence[Sequence[str]]:
+        find = self.directory.find_routes
+        if route_type is None:
+            return find(self.kme_id, target, wanted_bit, number)
+        routes = find(self.kme_id, target, wanted_bit, MOST_SHARES)
+        return [route for route in routes if self._route_type([route]) == route_type][:number]
 
-        B is told first: A may spend the block as soon as it knows of it, and B must be able to follow. If A then cannot be reached,
-        B holds a block that nobody else has: relays over it are refused until it is voided, and no key is at risk.
-        """
-        block_id = UUID(bytes=secret_bytes(16), version=4)
-        to_a, to_b = prepare_hand_over(self.store, station_a, station_b, block_id, length_byte)
-        await self._post(station_b, HAND_OVER_PATH, to_b)
-        await self._post(station_a, HAND_OVER_PATH, to_a)
-        return block_id
+    def is_by_satellite(self, master: str, slave: str) -> bool:
+        """Whether a pair's keys travel with a satellite, so that nobody waits for them."""
+        policy, target = self.directory.policy(master, slave), self.directory.home(slave)
+        if not self.directory.satellites or target == self.kme_id:
+            return False
+        with suppress(NoRoute):
+            return self._route_type(self.directory.find_routes(self.kme_id, target, 0, policy.paths)) == "satellite"
+        return False
 
-    def receive_hand_over(self, satellite: str, message: HandOver) -> None:
-        """A satellite made this station share a block with another. Raises NotAuthorised when it is not the one to do so."""
-        is_a = (satellite, self.kme_id, message.peer) in self._directory.hand_overs
-        if not is_a and (satellite, message.peer, self.kme_id) not in self._directory.hand_overs:
-            raise NotAuthorised(f"{satellite} is not to join {self.kme_id} and {message.peer}")
-        accept_hand_over(self.store, satellite, message, is_a=is_a)
-
-
-def _supply_keys(key_ids: list[UUID], keys: bytes) -> list[SupplyKey]:
-    size = byte_from_bit(etsi014.KEY_SIZE_BIT)
-    return [SupplyKey(key_id, keys[i * size : (i + 1) * size]) for i, key_id in enumerate(key_ids)]
+    def _route_type(self, routes: Sequence[Sequence[str]]) -> RouteType:
+        if any(node in self.directory.satellites for route in routes for node in route):
+            return "satellite"
+        return "relayed" if any(len(route) > 2 for route in routes) else "direct"

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
+from uuid import UUID
 
 from tiandi.distill.records import KeyBlock
-from tiandi.kms.store import Half
+from tiandi.kms.keys import Half
 
 
 class KeySource(Protocol):
-    """One end of something that makes the same key at two KMEs."""
+    """One end of something that makes the same key, in blocks under the same identifiers, at two KMEs.
+
+    A block is handed over until it is acknowledged, so that none is lost when the process dies in between: the KME commits it to
+    its store, knows it by its identifier when it sees it again, and acknowledges it in either case.
+    """
+
+    @property
+    def name(self) -> str:
+        """What operators call it."""
+        ...
 
     @property
     def peer(self) -> str:
@@ -21,6 +32,13 @@ class KeySource(Protocol):
         """Under which half of a block this side sends; the other side says the other."""
         ...
 
-    def take_blocks(self) -> list[KeyBlock]:
-        """Blocks made since the last call; each is handed over once."""
+    async def take_blocks(self) -> list[KeyBlock]:
+        """Blocks that are not acknowledged yet, some or all of them; none when there are none now.
+
+        Raises InputError or another TiandiError when there may be blocks that cannot be had; asked again later, it tries again.
+        """
+        ...
+
+    async def acknowledge(self, block_ids: Collection[UUID]) -> None:
+        """The KME has these blocks on disk: destroy the source's own copies. Identifiers that are not known are passed over."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,12 +14,16 @@ from tiandi.control.routing import LinkState, find_route
 from tiandi.distill.records import KeyBlock
 from tiandi.errors import DistillationAborted, NoRoute, NoSecretKey, ScenarioError
 from tiandi.kms.client import KeyClient
-from tiandi.kms.entity import Directory, KeyManagementEntity
-from tiandi.kms.envelope import create_master_key
+from tiandi.kms.directory import Directory, PairPolicy, Sae
+from tiandi.kms.entity import KeyManagementEntity
 from tiandi.kms.etsi014 import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST
+from tiandi.kms.keys import Half
+from tiandi.kms.link_keys import LEAST_BLOCK_BYTE
+from tiandi.kms.master_keys import create_master_key_file, open_master_key
 from tiandi.kms.pki import CertificateAuthority, Credentials
+from tiandi.kms.relay_messages import OVERHEAD_BIT
 from tiandi.kms.server import KmeHost, listen
-from tiandi.kms.store import Half, KeyStore
+from tiandi.kms.sqlite_database import SqliteDatabase
 from tiandi.management.alarms import Alarm, FaultManager
 from tiandi.quantum.link import LinkBlock
 from tiandi.scenario import schema
@@ -33,14 +38,15 @@ def kme_identity(node: str) -> str:
 
 
 def relay_bit(number: int) -> int:
-    """Link key that ``number`` supply keys take on every hop [bit]: their pads, and a tag for each portion."""
-    return number * KEY_SIZE_BIT + -(-number // MAX_KEY_PER_REQUEST) * TAG_KEY_BYTE * BIT_PER_BYTE
+    """Link key that ``number`` supply keys take on every hop [bit]: their pads, and tags for each portion."""
+    return number * KEY_SIZE_BIT + -(-number // MAX_KEY_PER_REQUEST) * OVERHEAD_BIT
 
 
 class QkdLinkEnd:
     """One end of a quantum link as a `KeySource` of the KME beside it."""
 
     def __init__(self, peer: str, own_half: Half) -> None:
+        self.name = f"QKD link with {peer}"
         self.peer = peer
         self.own_half: Half = own_half
         self._blocks: list[KeyBlock] = []
@@ -48,9 +54,11 @@ class QkdLinkEnd:
     def put(self, block: KeyBlock) -> None:
         self._blocks.append(block)
 
-    def take_blocks(self) -> list[KeyBlock]:
-        blocks, self._blocks = self._blocks, []
-        return blocks
+    async def take_blocks(self) -> list[KeyBlock]:
+        return list(self._blocks)
+
+    async def acknowledge(self, block_ids: Collection[UUID]) -> None:
+        self._blocks = [block for block in self._blocks if block.block_id not in block_ids]
 
 
 class RunningNetwork:
@@ -64,7 +72,9 @@ class RunningNetwork:
         self._clock = clock
         self._topology = scenario.file.topology
         self._authority = CertificateAuthority(folder / "pki", scenario.name)
-        self._host = KmeHost(Directory())
+        # Keys are relayed when an operator says so, along the route that the controller approved: none are made ahead.
+        self._approved: set[tuple[str, ...]] = set()
+        self._host = KmeHost(Directory(routes=self._approved, default_policy=PairPolicy(ahead_count=0)))
         self._credentials: dict[str, Credentials] = {}
         self._node_of: dict[str, str] = {}
         self._links: dict[str, tuple[str, str]] = {}
@@ -76,13 +86,14 @@ class RunningNetwork:
             self._host.close()
             raise
         for application in self._topology.applications:
-            self._host.directory.sae_homes[application.sae] = kme_identity(application.node)
+            self._host.directory.saes[application.sae] = Sae(kme_identity(application.node))
             self._credentials[application.sae] = self._authority.issue("sae", application.sae)
         joints: list[schema.FibreEntry | schema.DownlinkEntry | schema.HandOverEntry]
         joints = [*self._topology.fibres, *self._topology.downlinks, *self._topology.hand_overs]
         for entry in joints:
             self._links[entry.name] = (kme_identity(entry.ends[0]), kme_identity(entry.ends[1]))
         for hand_over in self._topology.hand_overs:
+            self._host.directory.satellites.add(kme_identity(hand_over.satellite))
             self._host.directory.hand_overs.add((kme_identity(hand_over.satellite), *self._links[hand_over.name]))
 
     def _add_kme(self, node: str, folder: Path, port: int) -> None:
@@ -92,9 +103,11 @@ class RunningNetwork:
         self._node_of[kme] = node
         home = folder / kme
         home.mkdir(parents=True, mode=0o700)
-        store = KeyStore(home / "store.sqlite", kme, create_master_key(home / "master.key"))
         listener = listen(port, f"run.port_base (for the KME of {node})")
-        self._host.add(store, self._authority.issue("kme", kme), listener)
+        create_master_key_file(home / "master.key")
+        master_key = open_master_key(f"file:{home / 'master.key'}")
+        credentials = self._authority.issue("kme", kme)
+        self._host.add(kme, SqliteDatabase(home / "store.sqlite"), master_key, credentials=credentials, listener=listener)
 
     def __enter__(self) -> Self:
         self._host.__enter__()
@@ -120,7 +133,8 @@ class RunningNetwork:
             ends = QkdLinkEnd(kmes[1], "first"), QkdLinkEnd(kmes[0], "second")
             for kme, end, key in zip(kmes, ends, (alice, bob), strict=True):
                 end.put(key)
-                self._host.entities[kme].collect(end)
+                self._host.call(self._host.entities[kme].collect(end))
+            self._host.call(self._host.entities[kmes[0]].exchange.compare(kmes[1]))
             return None
         causes = {
             self._node_of[kme]: outcome if isinstance(outcome, DistillationAborted) else NoSecretKey("the peer destroyed the block")
@@ -134,9 +148,11 @@ class RunningNetwork:
         for entry in self._topology.hand_overs:
             satellite = self.entity(entry.satellite)
             stations = tuple(kme_identity(station) for station in entry.stations)
-            length_byte = min(satellite.store.stock_bit(station) for station in stations) // BIT_PER_BYTE - TAG_KEY_BYTE
-            if length_byte > 0:
-                self._host.call(satellite.hand_over(stations[0], stations[1], length_byte))
+            stock_bit = min(self._host.call(satellite.stock_bit(station)) for station in stations)
+            length_byte = stock_bit // BIT_PER_BYTE - TAG_KEY_BYTE
+            if length_byte >= LEAST_BLOCK_BYTE:
+                self._host.call(satellite.exchange.hand_over(stations[0], stations[1], length_byte))
+                self._host.call(self._host.entities[stations[0]].exchange.compare(stations[1]))
                 shared[entry.name] = length_byte * BIT_PER_BYTE
         return shared
 
@@ -146,7 +162,7 @@ class RunningNetwork:
         names = [entry.name for entry in self._topology.fibres] + [entry.name for entry in self._topology.hand_overs]
         for name in names:
             here, there = self._links[name]
-            stock_bit = min(self._host.entities[a].store.stock_bit(b) for a, b in ((here, there), (there, here)))
+            stock_bit = min(self._host.call(self._host.entities[a].stock_bit(b)) for a, b in ((here, there), (there, here)))
             note = self.faults.out_of_service(name)
             states.append(LinkState(name, (here, there), stock_bit, note is None, note or ""))
         return states
@@ -163,15 +179,16 @@ class RunningNetwork:
         except NoRoute as error:
             raise NoRoute(self._node_of[homes[0]], self._node_of[homes[1]], error.why) from None
         approved = tuple(route)
-        self._host.directory.routes.add(approved)
+        source = self._host.entities[homes[0]]
+        self._approved.add(approved)
         try:
             key_ids = [
                 key_id
                 for portion in portions
-                for key_id in self._host.call(self._host.entities[homes[0]].relay_keys(master, slave, number=portion, route=route))
+                for key_id in self._host.call(source.reserve(master, [slave], size_bit=KEY_SIZE_BIT, count=portion, route=route)).key_ids
             ]
         finally:
-            self._host.directory.routes.discard(approved)
+            self._approved.discard(approved)
         return [self._node_of[kme] for kme in route], key_ids
 
     def link_between(self, here: str, there: str) -> str:
@@ -181,4 +198,4 @@ class RunningNetwork:
 
     def accounts(self) -> dict[str, dict[str, dict[str, int]]]:
         """The ledger of every KME, by node."""
-        return {self._node_of[kme]: entity.store.account() for kme, entity in self._host.entities.items()}
+        return {self._node_of[kme]: self._host.call(entity.account()) for kme, entity in self._host.entities.items()}
