@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -106,7 +106,7 @@ def test_a_key_of_others_is_not_found(bench: Bench) -> None:
         "/key/" + "0" * 31 + "?remoteSystemID=KP_Alice",
         "/key/" + "0" * 32 + "?remoteSystemID=KP_Alice",
         "/key/" + "0" * 32,
-        f"/key/{uuid4()}?remoteSystemID=KP_Alice",
+        f"/key/{UUID(int=1)}?remoteSystemID=KP_Alice",
         "/key/%FF?remoteSystemID=KP_Alice",
         "/entropy?minentropy=0",
         "/entropy?minentropy=65537",
