@@ -94,6 +94,7 @@ class Outgoing:
         return bool(self._directory.beyond(slave))
 
     async def hold(self, transaction: Transaction, reservation: Reservation, origin: str) -> None:
+        """See `tiandi.kms.answering.Beyond`."""
         by_partner: dict[str, list[str]] = {}
         for slave in reservation.slaves:
             if partner := self._directory.beyond(slave):
@@ -116,6 +117,7 @@ class Outgoing:
             )
 
     async def void(self, transaction: Transaction, prefix: bytes, first_index: int) -> Answer:
+        """See `tiandi.kms.answering.Beyond`."""
         states = set()
         for transfer in await self._rows(transaction, "prefix = $1 AND first_index = $2", prefix, first_index):
             state = transfer.state

@@ -48,6 +48,7 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """A connection that speaks TLS as soon as it is asked to. Raises httpcore's errors."""
         with _told_as(httpcore.ConnectError, httpcore.ConnectTimeout):
             async with asyncio.timeout(timeout):
                 _, protocol = await asyncio.get_running_loop().create_connection(lambda: _Calling(self._tls), host, port)
@@ -144,6 +145,7 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        """A connection that speaks TLS as soon as it is asked to. Raises httpcore's errors."""
         with _told_as(httpcore.ConnectError, httpcore.ConnectTimeout):
             plain = socket.create_connection((host, port), timeout)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
+from abc import abstractmethod
 from contextlib import suppress
 from typing import Any, cast
 
@@ -124,9 +125,9 @@ class TlsProtocol(asyncio.Protocol):
         self._broken = "the connection was cut off"
         self._timer: asyncio.TimerHandle | None = None
 
+    @abstractmethod
     def opened(self, transport: TlsTransport, certificate: ClientCertificate) -> asyncio.Protocol:
         """The protocol inside, which has been told of its connection."""
-        raise NotImplementedError
 
     def failed(self, reason: str) -> None:
         """The handshake has failed."""

@@ -58,6 +58,7 @@ class QkdLinkEnd:
         return list(self._blocks)
 
     async def acknowledge(self, block_ids: Collection[UUID]) -> None:
+        """The KME has these blocks."""
         self._blocks = [block for block in self._blocks if block.block_id not in block_ids]
 
 
