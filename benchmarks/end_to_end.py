@@ -23,7 +23,7 @@ from tiandi.hosts.pool_file import PoolFile, create_pair
 from tiandi.hosts.post_processing import connect, serve
 from tiandi.hosts.recordings import Record, Recording, Recordings
 from tiandi.hosts.wire import Address, tls_context
-from tiandi.kms.pki import CertificateAuthority, Credentials
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 from tiandi.protocols.event_file import Run
 
 GOAL_NS = 1000 / 60

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
 from kme_processes import FORK
-from tiandi.kms.pki import Credentials
+from tiandi.kms.tls.pki import Credentials
 
 READ_BYTE = 65_536
 TIMEOUT_S = 10.0

@@ -17,16 +17,16 @@ from typing import Any
 from uuid import UUID
 
 from tiandi.distill.records import KeyBlock
-from tiandi.kms.contexts import ServerTls
 from tiandi.kms.directory import Directory, PairPolicy, Sae
 from tiandi.kms.entity import KeyManagementEntity
 from tiandi.kms.etsi014 import Limits
 from tiandi.kms.keys import Half
-from tiandi.kms.master_keys import create_master_key_file, open_master_key
-from tiandi.kms.neighbours import Neighbours
-from tiandi.kms.pki import CertificateAuthority, Credentials
+from tiandi.kms.relay.neighbours import Neighbours
 from tiandi.kms.server import LOOPBACK, KmeServer, create_app, listen
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.store.master_keys import create_master_key_file, open_master_key
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.tls.contexts import ServerTls
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 
 FORK = get_context("fork")
 BLOCK_BYTE = 1 << 20

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from measure import Figure
-from tiandi.kms.sharing import join, split
+from tiandi.kms.relay.sharing import join, split
 from tiandi.random import secret_bytes
 
 SECRET_BYTE = 65536

@@ -14,10 +14,10 @@ from hypothesis import settings
 from tiandi.distill.records import KeyBlock
 from tiandi.kms.directory import Directory, PairPolicy, Sae
 from tiandi.kms.entity import KeyManagementEntity
-from tiandi.kms.master_keys import create_master_key_file, open_master_key
-from tiandi.kms.pki import CertificateAuthority, Credentials
 from tiandi.kms.server import KmeHost, listen
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.store.master_keys import create_master_key_file, open_master_key
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 from tiandi.physics.detectors import Detector
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.quantum.channel import FibreChannel

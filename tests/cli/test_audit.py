@@ -14,7 +14,7 @@ from tests.kms.network import master_key_file
 from tests.kms.operated import operated
 from tiandi.cli.audit import app
 from tiandi.errors import InputError, StateError
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.store.sqlite_database import SqliteDatabase
 
 
 @pytest.fixture

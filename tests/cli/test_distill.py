@@ -22,7 +22,7 @@ from tiandi.cli import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED
 from tiandi.cli.main import app
 from tiandi.errors import InputError, TiandiError
 from tiandi.hosts.twin_recording import record_twin
-from tiandi.kms.pki import CertificateAuthority, Credentials
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 
 PATIENCE_S = 120.0
 BLOCK_EVENTS = "800000"

@@ -18,7 +18,7 @@ from tests.kms.sources.makers_box import MakersAuthority, MakersBox, Pool, answe
 from tiandi.cli import EXIT_BAD_INPUT, EXIT_FAILED
 from tiandi.cli.keys import app
 from tiandi.errors import InputError, TiandiError
-from tiandi.kms.pki import Credentials
+from tiandi.kms.tls.pki import Credentials
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 
 from tests.kms.kme_processes import PATIENCE_S, Pair, Process, free_port, tiandi
 from tiandi.cli.kme import MOST_FILES
-from tiandi.kms.configuration import read_configuration
+from tiandi.kms.operating.configuration import read_configuration
 
 LEAST_FILES = 256
 DOCS = Path(__file__).parents[2] / "docs"

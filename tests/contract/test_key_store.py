@@ -22,16 +22,16 @@ from hypothesis import strategies as st
 
 from tests.kms.network import Store, assert_balanced, open_store
 from tiandi.errors import InputError, KeyNotFound, KeysExhausted, NotAuthorised, StateError, TiandiError
-from tiandi.kms import ledger
-from tiandi.kms.database import Database, Transaction
 from tiandi.kms.keys import Half, Segment, key_identifier, new_prefix
-from tiandi.kms.link_keys import CHUNK_BYTE, BlockOffer
-from tiandi.kms.postgres_database import PostgresDatabase
-from tiandi.kms.relay_messages import Confirmation, Departure, Way
-from tiandi.kms.schema import create_tables
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.relay.relay_messages import Confirmation, Departure, Way
 from tiandi.kms.states import LIVING, State
-from tiandi.kms.supply_keys import Reservation, Wanted
+from tiandi.kms.store import ledger
+from tiandi.kms.store.database import Database, Transaction
+from tiandi.kms.store.link_keys import CHUNK_BYTE, BlockOffer
+from tiandi.kms.store.postgres_database import PostgresDatabase
+from tiandi.kms.store.schema import create_tables
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.store.supply_keys import Reservation, Wanted
 from tiandi.tags import TAG_KEY_BYTE
 
 _names = count()

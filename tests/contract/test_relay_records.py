@@ -7,10 +7,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.contract.test_key_store import Node, master_beside, node, postgres, postgres_server, reservation
-from tiandi.kms import ledger
-from tiandi.kms.hand_over import claim_hand_overs, let_hand_over_go, note_hand_over_sent, prepare_hand_over
-from tiandi.kms.pruning import prune
-from tiandi.kms.relay_messages import Announcement, RelayMessage, Way
+from tiandi.kms.relay.hand_over import claim_hand_overs, let_hand_over_go, note_hand_over_sent, prepare_hand_over
+from tiandi.kms.relay.relay_messages import Announcement, RelayMessage, Way
+from tiandi.kms.store import ledger
+from tiandi.kms.store.pruning import prune
 
 __all__ = ["node", "postgres", "postgres_server"]
 TABLES = ("relay", "announcement", "hand_over", "arrival", "confirmation")

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import apsw
 import msgspec
 
-from tiandi.kms.postgres_database import PostgresDatabase
+from tiandi.kms.store.postgres_database import PostgresDatabase
 
 VFS = "faulty"
 

@@ -23,8 +23,8 @@ import msgspec
 from tests.crash.faults import Fault
 from tests.crash.nursery import Nursery
 from tests.crash.runner import Start
-from tiandi.kms.master_keys import create_master_key_file, write_secret
-from tiandi.kms.pki import CertificateAuthority, Credentials, credentials_in
+from tiandi.kms.store.master_keys import create_master_key_file, write_secret
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials, credentials_in
 
 QUIET_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 20.0

@@ -16,14 +16,15 @@ from tests.crash import faults
 from tests.crash.faults import FAULTS, Fault
 from tests.kms.network import assert_balanced
 from tiandi.errors import TiandiError
-from tiandi.kms import neighbours, patience, supply
-from tiandi.kms.audit import verify
-from tiandi.kms.configuration import read_configuration
-from tiandi.kms.database import Transaction
-from tiandi.kms.logs import log_to_stderr
-from tiandi.kms.master_keys import open_master_key
-from tiandi.kms.service import Service, run
-from tiandi.kms.voiding import Voiding
+from tiandi.kms.operating.configuration import read_configuration
+from tiandi.kms.operating.logs import log_to_stderr
+from tiandi.kms.operating.service import Service, run
+from tiandi.kms.operating.voiding import Voiding
+from tiandi.kms.relay import neighbours, patience
+from tiandi.kms.store.audit import verify
+from tiandi.kms.store.database import Transaction
+from tiandi.kms.store.master_keys import open_master_key
+from tiandi.kms.supply import stock_keeping as supply
 
 CLAIM_MS, ASKING_MS, REQUEST_S = 1200, 300, 0.8
 PATIENCE_S, WAIT_FOR_KEYS_S, SWEEP_PAUSE_S = 1.5, 1.5, 0.1

@@ -18,7 +18,7 @@ from tests.crash.network import Died, Network, Process, row_of_kmes
 from tests.crash.nursery import Nursery
 from tests.kms.network import chain
 from tiandi.kms.etsi014 import KeyRequest
-from tiandi.kms.relaying import Confirmation
+from tiandi.kms.relay.relaying import Confirmation
 from tiandi.kms.states import State
 
 PAIRS = [("alice", "bob"), ("peggy", "oscar"), ("erin", "frank")]

@@ -18,11 +18,11 @@ from tests.crash.network import Network, row_of_kmes
 from tests.crash.nursery import Nursery
 from tests.crash.postgres import Cluster
 from tests.crash.test_kill import PAIRS, assert_one_of_many_gets_it, play, settle
-from tiandi.kms import ledger
-from tiandi.kms.database import Transaction
-from tiandi.kms.postgres_database import PostgresDatabase
-from tiandi.kms.schema import create_tables
 from tiandi.kms.states import State
+from tiandi.kms.store import ledger
+from tiandi.kms.store.database import Transaction
+from tiandi.kms.store.postgres_database import PostgresDatabase
+from tiandi.kms.store.schema import create_tables
 
 NODE = "kme-0"
 Commit = Callable[[PostgresDatabase, Any, Any], Awaitable[Any]]

@@ -13,8 +13,8 @@ from random import Random
 from uuid import UUID
 
 from tiandi.errors import InputError
-from tiandi.kms import etsi004
-from tiandi.kms.etsi004 import (
+from tiandi.kms.streams import etsi004
+from tiandi.kms.streams.etsi004 import (
     HEADER_BYTE,
     CloseRequest,
     CloseResponse,

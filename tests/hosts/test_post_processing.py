@@ -36,7 +36,7 @@ from tiandi.hosts.recordings import LEAST_BLOCK_EVENTS, Recording, Recordings, U
 from tiandi.hosts.session import PINGS
 from tiandi.hosts.twin_recording import record_twin
 from tiandi.hosts.wire import CONTROL, HEADER, Address, tls_context
-from tiandi.kms.pki import CertificateAuthority
+from tiandi.kms.tls.pki import CertificateAuthority
 from tiandi.protocols.event_file import read_run, read_whole, write_blocks
 from tiandi.quantum.link import SecuritySettings
 

@@ -16,7 +16,7 @@ import pytest
 
 from tiandi.errors import DistillationAborted, InputError, ProtocolViolation
 from tiandi.hosts.wire import CONTROL, GREETING_BYTE, MOST_UNREAD, Address, Wire, dial, listen, tls_context
-from tiandi.kms.pki import CertificateAuthority
+from tiandi.kms.tls.pki import CertificateAuthority
 
 ANYWHERE = Address("127.0.0.1", 0)
 PATIENCE_S = 10.0

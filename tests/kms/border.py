@@ -17,17 +17,17 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from tests.kms.doors import application
 from tiandi.distill.records import KeyBlock
 from tiandi.errors import RelayFailed, StateError
-from tiandi.kms import exchange as kx
 from tiandi.kms.directory import Directory, PairPolicy, Partner, Sae
 from tiandi.kms.doors import etsi020
 from tiandi.kms.entity import KeyManagementEntity
 from tiandi.kms.etsi014 import KeyRequest
-from tiandi.kms.identities import SCOPE_KEY, ClientCertificate
-from tiandi.kms.interworking import Interworking
+from tiandi.kms.interworking.border_kme import Interworking
 from tiandi.kms.keys import SupplyKey
-from tiandi.kms.link_keys import BlockOffer
-from tiandi.kms.master_keys import create_master_key_file, open_master_key
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.relay import exchange as kx
+from tiandi.kms.store.link_keys import BlockOffer
+from tiandi.kms.store.master_keys import create_master_key_file, open_master_key
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.tls.identities import SCOPE_KEY, ClientCertificate
 
 Fault = Callable[[str, str, bytes], str]
 """(caller, path, body) of a call to a partner -> "", "lose request", "lose answer" or a status."""

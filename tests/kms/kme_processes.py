@@ -20,8 +20,8 @@ from tiandi.cli import EXIT_BAD_INPUT, EXIT_FAILED
 from tiandi.cli.main import app
 from tiandi.errors import InputError, TiandiError
 from tiandi.kms.client import KeyClient
-from tiandi.kms.master_keys import create_master_key_file
-from tiandi.kms.pki import CertificateAuthority, Credentials, credentials_in
+from tiandi.kms.store.master_keys import create_master_key_file
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials, credentials_in
 
 PATIENCE_S = 60.0
 

@@ -17,23 +17,24 @@ import pytest
 
 from tiandi.distill.records import KeyBlock
 from tiandi.errors import RelayFailed, RemoteRefused, TiandiError
-from tiandi.kms import exchange, ledger, patience
-from tiandi.kms.database import Database, Row, Transaction
 from tiandi.kms.directory import Directory, PairPolicy, Sae
 from tiandi.kms.entity import KeyManagementEntity
-from tiandi.kms.hand_over import HandOver
 from tiandi.kms.keys import Half, SupplyKey
-from tiandi.kms.ledger import FIRST_DIGEST, link_stock, page_digest, supply_stock
-from tiandi.kms.link_keys import BlockOffer, LinkKeys
-from tiandi.kms.master_keys import create_master_key_file, open_master_key
-from tiandi.kms.moves import Entry
-from tiandi.kms.relay_messages import Announcement, Confirmation, Place, RelayMessage
-from tiandi.kms.relaying import Relaying
-from tiandi.kms.schema import create_tables
-from tiandi.kms.sealing import NONCE_BYTE, NUMBER_BYTE, Sealer, open_sealer
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.relay import exchange, patience
+from tiandi.kms.relay.hand_over import HandOver
+from tiandi.kms.relay.relay_messages import Announcement, Confirmation, Place, RelayMessage
+from tiandi.kms.relay.relaying import Relaying
 from tiandi.kms.states import LIVING, State
-from tiandi.kms.supply_keys import SupplyKeys
+from tiandi.kms.store import ledger
+from tiandi.kms.store.database import Database, Row, Transaction
+from tiandi.kms.store.ledger import FIRST_DIGEST, link_stock, page_digest, supply_stock
+from tiandi.kms.store.link_keys import BlockOffer, LinkKeys
+from tiandi.kms.store.master_keys import create_master_key_file, open_master_key
+from tiandi.kms.store.moves import Entry
+from tiandi.kms.store.schema import create_tables
+from tiandi.kms.store.sealing import NONCE_BYTE, NUMBER_BYTE, Sealer, open_sealer
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.store.supply_keys import SupplyKeys
 
 SEAL_BYTE = NUMBER_BYTE + NONCE_BYTE + 16
 IN_MEMORY = Path(":memory:")

@@ -16,17 +16,17 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from tests.kms.doors import application
 from tests.kms.network import IN_MEMORY, Network, master_key_file, own_clock
 from tiandi.kms import etsi014
-from tiandi.kms.database import Database
 from tiandi.kms.directory import Sae
 from tiandi.kms.doors import etsi014 as etsi014_door
 from tiandi.kms.doors import operations as operations_door
 from tiandi.kms.entity import KeyManagementEntity
-from tiandi.kms.identities import SCOPE_KEY, ClientCertificate, IdentityKind
 from tiandi.kms.keys import SupplyKey
-from tiandi.kms.master_keys import MasterKey, open_master_key
-from tiandi.kms.metrics import Metrics
-from tiandi.kms.operations import TABLES, Operations
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.operating.metrics import Metrics
+from tiandi.kms.operating.operations import TABLES, Operations
+from tiandi.kms.store.database import Database
+from tiandi.kms.store.master_keys import MasterKey, open_master_key
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.tls.identities import SCOPE_KEY, ClientCertificate, IdentityKind
 
 OPERATOR = "olga"
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiandi.errors import InputError
-from tiandi.kms.allocation import Demand, TokenBucket, allocate
+from tiandi.kms.supply.allocation import Demand, TokenBucket, allocate
 
 AMOUNTS = st.one_of(st.integers(0, 12), st.integers(0, 400))
 

@@ -14,11 +14,11 @@ from tests.kms.network import FATES, LAPSED_MS, Fate, Network, chain, fan, read_
 from tests.kms.test_exchange import NAMES, attempt, once, reserve, scripted, take_one
 from tiandi.bits import exclusive_or
 from tiandi.errors import InputError
-from tiandi.kms import exchange, patience
 from tiandi.kms.directory import PairPolicy
 from tiandi.kms.keys import SupplyKey
-from tiandi.kms.relay_messages import PAD_BYTE, Announcement
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.relay import exchange, patience
+from tiandi.kms.relay.relay_messages import PAD_BYTE, Announcement
+from tiandi.kms.store.sqlite_database import SqliteDatabase
 
 LONG = [*NAMES, "kme-3"]
 BIT = 256

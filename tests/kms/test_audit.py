@@ -14,14 +14,14 @@ from tests.kms.network import master_key_file
 from tests.kms.operated import OPERATOR, operated
 from tests.kms.postgres import postgres_server
 from tiandi.errors import StateError
-from tiandi.kms import audit, ledger
-from tiandi.kms.audit import Heads, Report
-from tiandi.kms.database import Database
-from tiandi.kms.master_keys import create_master_key_file, open_master_key
-from tiandi.kms.postgres_database import PostgresDatabase
-from tiandi.kms.sealed_columns import SEALED_COLUMNS
-from tiandi.kms.sealing import retire
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.store import audit, ledger
+from tiandi.kms.store.audit import Heads, Report
+from tiandi.kms.store.database import Database
+from tiandi.kms.store.master_keys import create_master_key_file, open_master_key
+from tiandi.kms.store.postgres_database import PostgresDatabase
+from tiandi.kms.store.sealed_columns import SEALED_COLUMNS
+from tiandi.kms.store.sealing import retire
+from tiandi.kms.store.sqlite_database import SqliteDatabase
 
 Tamper = Callable[[apsw.Connection], object]
 

@@ -18,15 +18,15 @@ from tests.kms.kme_processes import PATIENCE_S, Pair
 from tests.kms.network import assert_balanced
 from tests.kms.postgres import postgres_server
 from tiandi.errors import InputError, KeyNotFound, StateError, TiandiError
-from tiandi.kms import backup, ledger, restoring, schema
-from tiandi.kms.configuration import read_configuration
-from tiandi.kms.database import Transaction
 from tiandi.kms.etsi014 import KeyRequest
 from tiandi.kms.keys import SupplyKey
-from tiandi.kms.postgres_database import PostgresDatabase
-from tiandi.kms.service import MORE_TABLES, Service
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.operating.configuration import read_configuration
+from tiandi.kms.operating.service import MORE_TABLES, Service
 from tiandi.kms.states import LIVING
+from tiandi.kms.store import backup, ledger, restoring, schema
+from tiandi.kms.store.database import Transaction
+from tiandi.kms.store.postgres_database import PostgresDatabase
+from tiandi.kms.store.sqlite_database import SqliteDatabase
 
 BackedUp = tuple[Pair, dict[str, list[bytes]], list[SupplyKey]]
 EMPTY_BY_DESIGN = {"store", "sealing_store", "sealing_key", "account", "link_key", "kem_key"}

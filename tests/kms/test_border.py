@@ -16,17 +16,17 @@ import pytest
 from tests.kms.kme_processes import free_port
 from tests.kms.network import assert_balanced
 from tiandi.errors import InputError, KeyNotFound, NotAuthorised, StateError, TiandiError
-from tiandi.kms import backup, ledger, restoring
-from tiandi.kms.configuration import read_configuration
-from tiandi.kms.etsi004 import Qos
 from tiandi.kms.etsi014 import KeyRequest
 from tiandi.kms.keys import SupplyKey
-from tiandi.kms.master_keys import create_master_key_file
-from tiandi.kms.pki import CertificateAuthority, Credentials, credentials_in
-from tiandi.kms.service import MORE_TABLES, Service
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.operating.configuration import read_configuration
+from tiandi.kms.operating.service import MORE_TABLES, Service
 from tiandi.kms.states import LIVING
-from tiandi.kms.transport import client
+from tiandi.kms.store import backup, ledger, restoring
+from tiandi.kms.store.master_keys import create_master_key_file
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.streams.etsi004 import Qos
+from tiandi.kms.tls.calling import client
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials, credentials_in
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PATIENCE_S = 20.0

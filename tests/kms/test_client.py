@@ -22,7 +22,7 @@ from tiandi.errors import InputError, KmeUnreachable, ProtocolViolation, RemoteR
 from tiandi.kms import client
 from tiandi.kms.client import AsyncKeyClient, Key, KeyClient, KeysUncertain
 from tiandi.kms.conversation import LONGEST_PAUSE_S, Failure, Reply, ask_keys, ask_keys_with_ids, ask_status, converse
-from tiandi.kms.pki import Credentials
+from tiandi.kms.tls.pki import Credentials
 
 Ask = Callable[..., Any]
 KEY = base64.b64encode(b"secret of thirty-two bytes 0123!")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tiandi.errors import InputError, NoRoute
-from tiandi.kms.configuration import read_configuration
-from tiandi.kms.configuration_tables import Configuration
 from tiandi.kms.directory import Directory, PairPolicy, Partner, Sae
-from tiandi.kms.routes_table import RoutesTable
+from tiandi.kms.operating.configuration import read_configuration
+from tiandi.kms.operating.configuration_tables import Configuration
+from tiandi.kms.operating.routes_table import RoutesTable
 
 LEAST = """
 [kme]

@@ -10,11 +10,12 @@ import pytest
 from tests.kms.network import Blocks, Clock, Network, chain
 from tiandi.distill.records import KeyBlock
 from tiandi.errors import InputError, KeyNotFound, NotAuthorised, StateError
-from tiandi.kms import patience, sqlite_database
 from tiandi.kms.directory import PairPolicy, Sae
 from tiandi.kms.etsi014 import KeyRequest
 from tiandi.kms.keys import key_identifier, new_prefix
-from tiandi.kms.sqlite_database import SqliteDatabase, SqliteTransaction
+from tiandi.kms.relay import patience
+from tiandi.kms.store import sqlite_database
+from tiandi.kms.store.sqlite_database import SqliteDatabase, SqliteTransaction
 
 NAMES = ["kme-0", "kme-1", "kme-2"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.fuzz_streams import RECORDED, try_frame
 from tiandi.errors import InputError
-from tiandi.kms.etsi004 import (
+from tiandi.kms.streams.etsi004 import (
     HEADER_BYTE,
     JSON,
     KEY_LIMIT_BYTE,

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from tests.kms.network import FATES, LAPSED_MS, Blocks, Choose, Fate, Network, assert_balanced, chain, fan, read_rows
 from tiandi.distill.records import KeyBlock
 from tiandi.errors import KeysExhausted, NoRoute, RelayFailed, TiandiError
-from tiandi.kms import exchange, patience
 from tiandi.kms.directory import PairPolicy, Sae
 from tiandi.kms.keys import Segment, SupplyKey
-from tiandi.kms.neighbours import WHOLE_TIMEOUT_S
-from tiandi.kms.relay_messages import Confirmation, Place, RelayMessage
-from tiandi.kms.sqlite_database import SqliteDatabase
-from tiandi.kms.supply_keys import Reservation
+from tiandi.kms.relay import exchange, patience
+from tiandi.kms.relay.neighbours import WHOLE_TIMEOUT_S
+from tiandi.kms.relay.relay_messages import Confirmation, Place, RelayMessage
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.store.supply_keys import Reservation
 from tiandi.tags import one_time_tag
 
 NAMES = ["kme-0", "kme-1", "kme-2"]

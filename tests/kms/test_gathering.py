@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from tiandi.errors import KeysExhausted
-from tiandi.kms.gathering import LARGEST_LIST, Gatherer
+from tiandi.kms.relay.gathering import LARGEST_LIST, Gatherer
 
 
 def test_whatever_comes_while_one_list_is_under_way_goes_in_the_next() -> None:

@@ -3,11 +3,11 @@ from collections.abc import Callable
 import pytest
 
 from tiandi.errors import KeysExhausted, RequestRefused
-from tiandi.kms import quotas, stocks
 from tiandi.kms.directory import Directory, PairPolicy
-from tiandi.kms.granting import Granting, Want
-from tiandi.kms.quotas import Quotas
-from tiandi.kms.stocks import IDLE_S, Stocks
+from tiandi.kms.supply import quotas, stocks
+from tiandi.kms.supply.granting import Granting, Want
+from tiandi.kms.supply.quotas import Quotas
+from tiandi.kms.supply.stocks import IDLE_S, Stocks
 
 TICK_S = 0.02
 MINUTE_S = 60

@@ -6,7 +6,7 @@ import pytest
 
 from tests.kms.network import Network, chain
 from tiandi.errors import KeysExhausted, RelayFailed, TiandiError
-from tiandi.kms import exchange
+from tiandi.kms.relay import exchange
 
 STATIONS = ["kme-a", "satellite", "kme-b"]
 

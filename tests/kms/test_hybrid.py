@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tiandi.bits import exclusive_or
 from tiandi.errors import InputError
-from tiandi.kms.hybrid import Context, KemKeys, decapsulate, encapsulate
+from tiandi.kms.relay.hybrid import Context, KemKeys, decapsulate, encapsulate
 
 CONTEXT = Context(
     reservation_prefix=bytes(range(14)), master_sae="sae-beijing", slave_sae="sae-上海", master_kme="kme-beijing", slave_kme="kme-shanghai"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiandi.errors import InputError, NotAuthorised
-from tiandi.kms.identities import SCOPE_KEY, IdentityRule, caller_identity, require_identity
+from tiandi.kms.tls.identities import SCOPE_KEY, IdentityRule, caller_identity, require_identity
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 

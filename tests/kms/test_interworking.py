@@ -18,20 +18,22 @@ from tests.kms.border import Blocks, World, three_networks, two_networks
 from tests.kms.doors import application
 from tiandi.distill.records import KeyBlock
 from tiandi.errors import InputError, KeyNotFound, KeysExhausted, NotAuthorised, TiandiError
-from tiandi.kms import errands, interworking, patience
-from tiandi.kms.contexts import ServerTls
 from tiandi.kms.directory import Directory, PairPolicy, Partner, Sae
 from tiandi.kms.doors import etsi020
 from tiandi.kms.etsi014 import KeyRequest
 from tiandi.kms.etsi020 import ACK_PATH, KEYS_PATH, VOID_PATH
-from tiandi.kms.interworking import Interworking
+from tiandi.kms.interworking import border_kme as interworking
+from tiandi.kms.interworking import errands
+from tiandi.kms.interworking.border_kme import Interworking
+from tiandi.kms.interworking.partners import Partners, partner_credentials
 from tiandi.kms.keys import SupplyKey
-from tiandi.kms.master_keys import create_master_key_file, open_master_key
-from tiandi.kms.partners import Partners, partner_credentials
-from tiandi.kms.pki import CertificateAuthority, Credentials
+from tiandi.kms.relay import patience
 from tiandi.kms.server import KmeHost, KmeServer, listen
-from tiandi.kms.sqlite_database import SqliteDatabase
-from tiandi.kms.transport import client
+from tiandi.kms.store.master_keys import create_master_key_file, open_master_key
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.tls.calling import client
+from tiandi.kms.tls.contexts import ServerTls
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 
 CALLBACK = "https://a2" + ACK_PATH
 
@@ -41,9 +43,9 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds in service takes tenths here."""
     for module in (patience, errands):
         monkeypatch.setattr(module, "SWEEP_PAUSE_S", 0.05)
-    monkeypatch.setattr(patience, "CLAIM_MS", 400)
+    monkeypatch.setattr(patience, "CLAIM_MS", 1000)
     monkeypatch.setattr(patience, "PATIENCE_S", 1.5)
-    monkeypatch.setattr(patience, "ASKING_MS", 300)
+    monkeypatch.setattr(patience, "ASKING_MS", 800)
     monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.05)
     monkeypatch.setattr(errands, "RETRY_MS", 50)
     monkeypatch.setattr(errands, "LONGEST_RETRY_MS", 200)

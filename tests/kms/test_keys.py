@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
-from tiandi.kms import etsi004, etsi014, etsi020, skip
+from tiandi.kms import etsi014, etsi020, skip
 from tiandi.kms.keys import (
     LARGEST_COUNT,
     PREFIX_BYTE,
@@ -18,6 +18,7 @@ from tiandi.kms.keys import (
     new_prefix,
     split_identifier,
 )
+from tiandi.kms.streams import etsi004
 
 __all__ = ["etsi004", "etsi014", "etsi020", "skip"]
 

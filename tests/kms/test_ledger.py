@@ -5,10 +5,10 @@ import pytest
 from tests.kms.conftest import OpenStore
 from tests.kms.network import Store, assert_balanced
 from tiandi.errors import KeyNotFound, StateError
-from tiandi.kms import ledger
-from tiandi.kms.database import Transaction
-from tiandi.kms.ledger import link_stock, move
 from tiandi.kms.states import State
+from tiandi.kms.store import ledger
+from tiandi.kms.store.database import Transaction
+from tiandi.kms.store.ledger import link_stock, move
 
 STOCK = link_stock("kme-b", own=True)
 

@@ -10,7 +10,7 @@ from tests.kms.conftest import OpenStore
 from tests.kms.network import sqlite_store
 from tiandi.errors import InputError, KeysExhausted
 from tiandi.kms.keys import Segment
-from tiandi.kms.link_keys import CHUNK_BYTE, LEAST_BLOCK_BYTE, BlockOffer
+from tiandi.kms.store.link_keys import CHUNK_BYTE, LEAST_BLOCK_BYTE, BlockOffer
 from tiandi.tags import TAG_KEY_BYTE
 
 

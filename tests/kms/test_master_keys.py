@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiandi.errors import InputError, StateError
-from tiandi.kms import master_keys
-from tiandi.kms.master_keys import MasterKey, create_master_key_file, open_master_key, write_secret
+from tiandi.kms.store import master_keys
+from tiandi.kms.store.master_keys import MasterKey, create_master_key_file, open_master_key, write_secret
 
 KEY = bytes(range(100, 132))
 PIN = "87654321"

@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.kms.operated import Operated, operated
 from tiandi.errors import InputError, StateError
-from tiandi.kms import metrics
-from tiandi.kms.database import Transaction
-from tiandi.kms.metrics import MOST_PAIRS, OTHERS, Metrics, Snapshot
+from tiandi.kms.operating import metrics
+from tiandi.kms.operating.metrics import MOST_PAIRS, OTHERS, Metrics, Snapshot
+from tiandi.kms.store.database import Transaction
 
 
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -11,11 +11,14 @@ import pytest
 
 from tests.kms.network import Network, chain, fan
 from tiandi.errors import KeysExhausted, NotAuthorised, RequestRefused, StateError, TiandiError
-from tiandi.kms import etsi014, forgetting, patience, supply
+from tiandi.kms import etsi014
 from tiandi.kms.directory import PairPolicy, Sae
 from tiandi.kms.etsi014 import KeyRequest
-from tiandi.kms.forgetting import FORGOTTEN_S, Forgetting
 from tiandi.kms.keys import SupplyKey
+from tiandi.kms.relay import patience
+from tiandi.kms.supply import forgetting
+from tiandi.kms.supply import stock_keeping as supply
+from tiandi.kms.supply.forgetting import FORGOTTEN_S, Forgetting
 
 NAMES = ["kme-0", "kme-1"]
 

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
 
 from tiandi.errors import InputError
-from tiandi.kms.pki import CertificateAuthority, credentials_in, read_issued
+from tiandi.kms.tls.pki import CertificateAuthority, credentials_in, read_issued
 
 
 def load(path: Path) -> x509.Certificate:

@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiandi.kms.portions import LARGEST_BYTE, affordable_count, cost_bit, portion_size
-from tiandi.kms.relay_messages import OVERHEAD_BIT, relay_cost_bit
-from tiandi.kms.supply_keys import Reservation
+from tiandi.kms.relay.relay_messages import OVERHEAD_BIT, relay_cost_bit
+from tiandi.kms.store.supply_keys import Reservation
+from tiandi.kms.supply.portions import LARGEST_BYTE, affordable_count, cost_bit, portion_size
 
 COUNTS = st.integers(1, 100_000)
 SIZES = st.sampled_from([8, 128, 256, 1024, 65_536, 2**20])

@@ -12,9 +12,9 @@ import pytest
 from tests.kms.network import Store, sqlite_store
 from tiandi.errors import AuthenticationFailed, InputError, KeyNotFound, KeysExhausted
 from tiandi.kms.keys import LARGEST_COUNT, Segment, new_prefix
-from tiandi.kms.relay_messages import LARGEST_RESERVATION_BYTE, Confirmation, RelayMessage, Way, require_reservation
+from tiandi.kms.relay.relay_messages import LARGEST_RESERVATION_BYTE, Confirmation, RelayMessage, Way, require_reservation
 from tiandi.kms.states import State
-from tiandi.kms.supply_keys import Reservation
+from tiandi.kms.store.supply_keys import Reservation
 
 FAR_MS = 2**50
 PAD_AND_TAG_BYTE = 16 + 32

@@ -12,10 +12,10 @@ import pytest
 from tests.kms.network import LAPSED_MS, Fate, Network, chain, read_rows
 from tests.kms.test_exchange import attempt
 from tiandi.errors import KeysExhausted, TiandiError
-from tiandi.kms import exchange
 from tiandi.kms.directory import PairPolicy
 from tiandi.kms.etsi014 import KeyRequest
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.relay import exchange
+from tiandi.kms.store.sqlite_database import SqliteDatabase
 
 WEST, SATELLITE, EAST = STATIONS = ["kme-west", "satellite", "kme-east"]
 HOUR_MS = 3_600_000

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiandi.errors import StateError
-from tiandi.kms import sealing
-from tiandi.kms.database import Database, Row, Transaction
-from tiandi.kms.master_keys import MasterKey, create_master_key_file, open_master_key
-from tiandi.kms.postgres_database import PostgresDatabase
-from tiandi.kms.sealing import SCHEMA, SealedColumn, Sealer, open_sealer, retire, rotate_master_key
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.store import sealing
+from tiandi.kms.store.database import Database, Row, Transaction
+from tiandi.kms.store.master_keys import MasterKey, create_master_key_file, open_master_key
+from tiandi.kms.store.postgres_database import PostgresDatabase
+from tiandi.kms.store.sealing import SCHEMA, SealedColumn, Sealer, open_sealer, retire, rotate_master_key
+from tiandi.kms.store.sqlite_database import SqliteDatabase
 
 SECRET = b"a secret that nobody may find on the disk"
 TABLES = f"""{SCHEMA}
@@ -427,9 +427,9 @@ KILLED_ROTATION = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from tests.kms.test_sealing import FailingMasterKey
-from tiandi.kms.master_keys import open_master_key
-from tiandi.kms.sealing import rotate_master_key
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.store.master_keys import open_master_key
+from tiandi.kms.store.sealing import rotate_master_key
+from tiandi.kms.store.sqlite_database import SqliteDatabase
 
 async def run(folder):
     old, new = (open_master_key(f"file:{folder}/{name}.key") for name in ("master", "new"))

@@ -15,7 +15,7 @@ from tests.conftest import KmeChain
 from tiandi.errors import KmeUnreachable, RemoteRefused
 from tiandi.kms.client import KeyClient
 from tiandi.kms.directory import Sae
-from tiandi.kms.pki import CertificateAuthority, Credentials
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 
 
 def client(chain: KmeChain, kme: str, credentials: Credentials) -> KeyClient:

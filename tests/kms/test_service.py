@@ -16,9 +16,9 @@ import pytest
 from tests.kms.kme_processes import PATIENCE_S, Pair, Process, free_port
 from tests.kms.postgres import postgres_server
 from tiandi.errors import InputError, RemoteRefused, StateError
-from tiandi.kms.configuration import read_configuration
-from tiandi.kms.service import Service
-from tiandi.kms.transport import client
+from tiandi.kms.operating.configuration import read_configuration
+from tiandi.kms.operating.service import Service
+from tiandi.kms.tls.calling import client
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from tests.kms.postgres import postgres_server
 from tiandi.errors import InputError, KeysExhausted
 from tiandi.kms.directory import Directory, PairPolicy, Partner, Sae
 from tiandi.kms.entity import KeyManagementEntity
-from tiandi.kms.master_keys import open_master_key
-from tiandi.kms.operations import TABLES
-from tiandi.kms.postgres_database import PostgresDatabase
-from tiandi.kms.settings import PairSetting, SaeSetting, Settings
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.operating.operations import TABLES
+from tiandi.kms.operating.settings import PairSetting, SaeSetting, Settings
+from tiandi.kms.store.master_keys import open_master_key
+from tiandi.kms.store.postgres_database import PostgresDatabase
+from tiandi.kms.store.sqlite_database import SqliteDatabase
 
 
 def directory(**more: Any) -> Directory:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiandi.errors import InputError
-from tiandi.kms import sharing
-from tiandi.kms.sharing import join, split
+from tiandi.kms.relay import sharing
+from tiandi.kms.relay.sharing import join, split
 
 
 def _times(left: int, right: int) -> int:

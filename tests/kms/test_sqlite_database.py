@@ -9,8 +9,8 @@ import apsw
 import pytest
 
 from tiandi.errors import KeyNotFound, StateError
-from tiandi.kms.database import Transaction
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.store.database import Transaction
+from tiandi.kms.store.sqlite_database import SqliteDatabase
 
 
 async def add(transaction: Transaction, number: int) -> int:
@@ -184,7 +184,7 @@ def test_a_second_process_cannot_open_the_same_file(tmp_path: Path, monkeypatch:
             SqliteDatabase(tmp_path / "store.sqlite")
         await database.close()
 
-    monkeypatch.setattr("tiandi.kms.sqlite_database.PRAGMAS", ("busy_timeout = 1", "locking_mode = EXCLUSIVE", "journal_mode = WAL"))
+    monkeypatch.setattr("tiandi.kms.store.sqlite_database.PRAGMAS", ("busy_timeout = 1", "locking_mode = EXCLUSIVE", "journal_mode = WAL"))
     asyncio.run(run())
 
 

@@ -26,11 +26,13 @@ from tiandi.errors import (
     RemoteRefused,
     StateError,
 )
-from tiandi.kms import streams as module
-from tiandi.kms.contexts import ServerTls
 from tiandi.kms.conversation import KeysUncertain
 from tiandi.kms.doors.etsi004 import StreamDoor
-from tiandi.kms.etsi004 import (
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.streams import associations as module
+from tiandi.kms.streams.associations import BATCH_CHUNKS, LARGEST_CHUNK_BYTE, METADATA_BYTE, STREAM_SCHEMA, StreamMessage, Streams, granted
+from tiandi.kms.streams.client import QosNotMet, StreamClient
+from tiandi.kms.streams.etsi004 import (
     HEADER_BYTE,
     JSON,
     CloseRequest,
@@ -46,12 +48,10 @@ from tiandi.kms.etsi004 import (
     decode_response,
     encode,
 )
-from tiandi.kms.identities import ClientCertificate
-from tiandi.kms.pki import CertificateAuthority
-from tiandi.kms.sqlite_database import SqliteDatabase
-from tiandi.kms.stream_client import QosNotMet, StreamClient
-from tiandi.kms.streams import BATCH_CHUNKS, LARGEST_CHUNK_BYTE, METADATA_BYTE, STREAM_SCHEMA, StreamMessage, Streams, granted
-from tiandi.kms.tls import start_tls_server
+from tiandi.kms.tls.contexts import ServerTls
+from tiandi.kms.tls.identities import ClientCertificate
+from tiandi.kms.tls.pki import CertificateAuthority
+from tiandi.kms.tls.serving import start_tls_server
 
 QOS = Qos(chunk_byte=32, timeout_ms=3000, ttl_s=60)
 HOMES = {"alice": "kme-a", "bob": "kme-b", "carol": "kme-a", "mallory": "kme-b"}

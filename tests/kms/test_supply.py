@@ -6,9 +6,9 @@ import pytest
 
 from tests.kms.network import chain
 from tiandi.errors import KeysExhausted, NoRoute
-from tiandi.kms import supply
 from tiandi.kms.directory import PairPolicy, Sae
 from tiandi.kms.etsi014 import KeyRequest
+from tiandi.kms.supply import stock_keeping as supply
 
 NAMES = ["kme-0", "kme-1"]
 

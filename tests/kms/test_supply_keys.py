@@ -9,7 +9,7 @@ from tests.kms.network import Store
 from tiandi.errors import KeyNotFound, KeysExhausted, NotAuthorised
 from tiandi.kms.keys import SupplyKey, key_identifier, new_prefix, split_identifier
 from tiandi.kms.states import State
-from tiandi.kms.supply_keys import Reservation
+from tiandi.kms.store.supply_keys import Reservation
 
 
 def reservation(count: int = 4, **others: Any) -> Reservation:

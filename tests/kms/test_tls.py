@@ -23,13 +23,15 @@ from cryptography import x509
 from OpenSSL import SSL
 
 from tiandi.errors import InputError, NotAuthorised
-from tiandi.kms import certificates, revocation, tls, tls_streams
-from tiandi.kms.contexts import ServerTls
-from tiandi.kms.identities import SCOPE_KEY, ClientCertificate, IdentityRule
-from tiandi.kms.pki import CertificateAuthority, Credentials
-from tiandi.kms.revocation import Revocations
-from tiandi.kms.tls import http_protocol, start_tls_server
-from tiandi.kms.tls_streams import TlsStream
+from tiandi.kms.tls import certificates, revocation
+from tiandi.kms.tls import connections as tls_streams
+from tiandi.kms.tls import serving as tls
+from tiandi.kms.tls.connections import TlsStream
+from tiandi.kms.tls.contexts import ServerTls
+from tiandi.kms.tls.identities import SCOPE_KEY, ClientCertificate, IdentityRule
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials
+from tiandi.kms.tls.revocation import Revocations
+from tiandi.kms.tls.serving import http_protocol, start_tls_server
 
 PATIENCE_S = 10.0
 

@@ -17,9 +17,9 @@ import pytest
 
 from tests.kms.test_tls import Network, Serving
 from tiandi.errors import InputError
-from tiandi.kms.contexts import POST_QUANTUM_GROUP, ServerTls
-from tiandi.kms.pki import CertificateAuthority, Credentials
-from tiandi.kms.transport import async_client, client
+from tiandi.kms.tls.calling import async_client, client
+from tiandi.kms.tls.contexts import POST_QUANTUM_GROUP, ServerTls
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 
 KME_A = {"sni_hostname": "kme-a"}
 TIMEOUT_S = 5.0

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.kms.kme_processes import Pair, free_port
-from tiandi.kms.pki import CertificateAuthority
+from tiandi.kms.tls.pki import CertificateAuthority
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = Path(os.environ.get("OUTSIDE_CLIENTS", ROOT / ".venv-outside"))

@@ -17,11 +17,11 @@ import pytest
 
 from tests.kms.test_interworking import TlsNetwork
 from tests.outside.programs import ABSENT, CLIENTS, ROOT, OutsidePair, run
-from tiandi.kms.contexts import ClientTls
 from tiandi.kms.etsi014 import KeyRequest
 from tiandi.kms.etsi020 import PROBLEMS
-from tiandi.kms.pki import Credentials
-from tiandi.kms.tls_backends import AsyncBackend
+from tiandi.kms.tls.backends import AsyncBackend
+from tiandi.kms.tls.contexts import ClientTls
+from tiandi.kms.tls.pki import Credentials
 
 pytestmark = pytest.mark.skipif(not CLIENTS.exists(), reason=ABSENT)
 

@@ -1,6 +1,6 @@
 """ETSI GS QKD 004 over two KMEs: the project's client, and one that knows nothing but the frames on the wire.
 
-The second one is the standard library's TLS and `struct` only, and shares no line with `tiandi.kms.etsi004`.
+The second one is the standard library's TLS and `struct` only, and shares no line with `tiandi.kms.streams.etsi004`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import pytest
 
 from tests.outside.programs import OutsidePair
 from tiandi.errors import RemoteRefused
-from tiandi.kms.etsi004 import Qos
-from tiandi.kms.stream_client import StreamClient
+from tiandi.kms.streams.client import StreamClient
+from tiandi.kms.streams.etsi004 import Qos
 
 CHUNK_BYTE, CHUNKS = 32, 20
 TIMEOUT_MS = 30_000

@@ -12,13 +12,13 @@ from uuid import UUID
 import msgspec
 
 from tiandi.distill.records import KeyBlock
-from tiandi.kms import ledger
 from tiandi.kms.directory import Directory, PairPolicy, Sae
 from tiandi.kms.keys import Half
-from tiandi.kms.master_keys import create_master_key_file, open_master_key
-from tiandi.kms.pki import credentials_in
 from tiandi.kms.server import KmeHost, listen
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.store import ledger
+from tiandi.kms.store.master_keys import create_master_key_file, open_master_key
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.tls.pki import credentials_in
 
 
 class Plan(msgspec.Struct):

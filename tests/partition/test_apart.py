@@ -20,7 +20,7 @@ from tests.hosts.test_far_away import HERE, THERE, Distance, far_apart, ip
 from tests.partition.other_process import Plan
 from tiandi.errors import TiandiError
 from tiandi.kms.client import KeyClient
-from tiandi.kms.pki import CertificateAuthority, Credentials
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 
 HOUR_MS = 3_600_000
 LINK_BYTE = 500_000
@@ -128,7 +128,7 @@ import sys
 from pathlib import Path
 from tests.partition.test_apart import first_key
 from tiandi.kms.client import KeyClient
-from tiandi.kms.pki import credentials_in
+from tiandi.kms.tls.pki import credentials_in
 pki, address, kme, sae, other = sys.argv[1:]
 with KeyClient(address, kme, credentials_in(Path(pki), "sae", sae), retry_s=30) as client:
     if sae == "alice":

@@ -22,12 +22,12 @@ from tests.kms import network
 from tests.kms.network import assert_balanced
 from tests.partition.proxy import Proxy, Weather
 from tiandi.errors import RelayFailed, TiandiError
-from tiandi.kms import neighbours, patience
 from tiandi.kms.client import KeyClient
-from tiandi.kms.database import Transaction
 from tiandi.kms.directory import PairPolicy, Sae
 from tiandi.kms.etsi014 import KeyRequest
+from tiandi.kms.relay import neighbours, patience
 from tiandi.kms.states import State
+from tiandi.kms.store.database import Transaction
 
 STORM: list[Weather] = ["cut", "mute", "deaf", "half", "slow", "refuse", "black"]
 AHEAD = 128

@@ -17,17 +17,17 @@ import httpx
 import msgspec
 
 from tests.conftest import KmeChain
-from tiandi.kms import transport
-from tiandi.kms.contexts import ServerTls
 from tiandi.kms.directory import Sae
 from tiandi.kms.doors import operations as operations_door
 from tiandi.kms.doors import skip
 from tiandi.kms.entity import KeyManagementEntity
-from tiandi.kms.neighbours import Neighbours
-from tiandi.kms.operations import TABLES, Operations
-from tiandi.kms.pki import Credentials
+from tiandi.kms.operating.operations import TABLES, Operations
+from tiandi.kms.operating.systems import DirectorySystems
+from tiandi.kms.relay.neighbours import Neighbours
 from tiandi.kms.server import KmeServer, create_app
-from tiandi.kms.systems import DirectorySystems
+from tiandi.kms.tls import calling as transport
+from tiandi.kms.tls.contexts import ServerTls
+from tiandi.kms.tls.pki import Credentials
 
 PATIENCE_S = 10.0
 PAIR = "/api/v1/keys/bob"

@@ -14,9 +14,11 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from tests.security.fortress import PAIR, Fortress, answer, request
-from tiandi.kms import certificates, exchange, revocation, transport
-from tiandi.kms.identities import identity_uri
-from tiandi.kms.pki import CertificateAuthority, Credentials
+from tiandi.kms.relay import exchange
+from tiandi.kms.tls import calling as transport
+from tiandi.kms.tls import certificates, revocation
+from tiandi.kms.tls.identities import identity_uri
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 
 NEIGHBOURS_PATHS = [
     exchange.RELAY_PATH,

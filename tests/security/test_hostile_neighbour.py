@@ -13,16 +13,16 @@ import pytest
 
 from tests.security.test_message_bombs import HUGE, memory_byte
 from tiandi.errors import RelayFailed
-from tiandi.kms import neighbours
-from tiandi.kms.contexts import ServerTls
 from tiandi.kms.directory import Directory
-from tiandi.kms.exchange import KEM_PATH, Exchange
-from tiandi.kms.identities import ClientCertificate
-from tiandi.kms.neighbours import Neighbours
-from tiandi.kms.pki import CertificateAuthority
+from tiandi.kms.relay import neighbours
+from tiandi.kms.relay.exchange import KEM_PATH, Exchange
+from tiandi.kms.relay.neighbours import Neighbours
 from tiandi.kms.server import listen
-from tiandi.kms.tls import start_tls_server
-from tiandi.kms.tls_streams import TlsStream
+from tiandi.kms.tls.connections import TlsStream
+from tiandi.kms.tls.contexts import ServerTls
+from tiandi.kms.tls.identities import ClientCertificate
+from tiandi.kms.tls.pki import CertificateAuthority
+from tiandi.kms.tls.serving import start_tls_server
 
 Say = Callable[[TlsStream], Awaitable[None]]
 

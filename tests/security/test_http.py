@@ -19,7 +19,7 @@ from OpenSSL import SSL
 
 from tests.security.fortress import PAIR, Fortress, answer, is_cut_off, request
 from tests.security.test_message_bombs import memory_byte
-from tiandi.kms import tls
+from tiandi.kms.tls import serving as tls
 
 SHORT_S = 0.3
 

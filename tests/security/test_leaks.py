@@ -28,18 +28,20 @@ from tests.security.test_certificates import NEIGHBOURS_PATHS, OPERATORS_PATHS
 from tests.security.test_http import BODIES, NAMES
 from tests.security.test_message_bombs import BOMBS
 from tiandi.distill.records import KeyBlock
-from tiandi.kms import etsi004, etsi014, exchange, skip
-from tiandi.kms.database import Transaction
+from tiandi.kms import etsi014, skip
 from tiandi.kms.directory import Directory, PairPolicy
 from tiandi.kms.doors import answers
 from tiandi.kms.entity import KeyManagementEntity
-from tiandi.kms.hybrid import KemKeys
 from tiandi.kms.keys import SupplyKey
-from tiandi.kms.logs import JsonLines
-from tiandi.kms.master_keys import open_master_key
-from tiandi.kms.operations import TABLES
-from tiandi.kms.pki import Credentials
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.operating.logs import JsonLines
+from tiandi.kms.operating.operations import TABLES
+from tiandi.kms.relay import exchange
+from tiandi.kms.relay.hybrid import KemKeys
+from tiandi.kms.store.database import Transaction
+from tiandi.kms.store.master_keys import open_master_key
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.streams import etsi004
+from tiandi.kms.tls.pki import Credentials
 
 SIZES_BIT = (128, 256, 264, 1024, 32_768)
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.security.fortress import Fortress
-from tiandi.kms import exchange
+from tiandi.kms.relay import exchange
 
 PATHS = [
     exchange.RELAY_PATH,

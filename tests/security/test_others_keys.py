@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.security.fortress import PAIR, Fortress
-from tiandi.kms import exchange, listening
-from tiandi.kms.database import Transaction
 from tiandi.kms.directory import PairPolicy
 from tiandi.kms.keys import split_identifier
+from tiandi.kms.relay import exchange, listening
+from tiandi.kms.store.database import Transaction
 
 
 def reservation(key_id: UUID, **changed: Any) -> dict[str, Any]:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from tiandi.kms.audit import Heads, Report
-    from tiandi.kms.journal import JournalEntry
+    from tiandi.kms.store.audit import Heads, Report
+    from tiandi.kms.store.journal import JournalEntry
 
 # Modules are imported by the command that needs them, so that --help answers at once.
 
@@ -67,7 +67,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a store's accounts and the end of its journal. Nothing is verified."""
-    from tiandi.kms.journal import LARGEST_LIMIT
+    from tiandi.kms.store.journal import LARGEST_LIMIT
 
     if not 1 <= limit <= LARGEST_LIMIT:
         raise InputError("limit", limit, f"must lie in [1, {LARGEST_LIMIT}]")
@@ -80,8 +80,8 @@ def show(
 
 
 async def _verify(store: str, master_key: str | None, known: Heads | None) -> Report:
-    from tiandi.kms.audit import open_store, verify
-    from tiandi.kms.master_keys import open_master_key
+    from tiandi.kms.store.audit import open_store, verify
+    from tiandi.kms.store.master_keys import open_master_key
 
     key = None if master_key is None else open_master_key(master_key)
     database = await open_store(store)
@@ -92,10 +92,10 @@ async def _verify(store: str, master_key: str | None, known: Heads | None) -> Re
 
 
 async def _read(store: str, limit: int) -> tuple[str, dict[str, dict[str, int]], list[JournalEntry]]:
-    from tiandi.kms.audit import begin_reading, open_store
-    from tiandi.kms.database import Transaction
-    from tiandi.kms.journal import read_journal
-    from tiandi.kms.ledger import accounts
+    from tiandi.kms.store.audit import begin_reading, open_store
+    from tiandi.kms.store.database import Transaction
+    from tiandi.kms.store.journal import read_journal
+    from tiandi.kms.store.ledger import accounts
 
     async def read(transaction: Transaction) -> tuple[str, dict[str, dict[str, int]], list[JournalEntry]]:
         kme, _ = await begin_reading(transaction)
@@ -112,7 +112,7 @@ def _read_heads(path: Path) -> Heads | None:
     """The heads in a file; None when there is none yet."""
     import msgspec
 
-    from tiandi.kms.audit import Heads
+    from tiandi.kms.store.audit import Heads
 
     try:
         return msgspec.json.decode(path.read_bytes(), type=Heads)

@@ -12,11 +12,12 @@ import httpx
 import msgspec
 
 from tiandi.errors import InputError, KmeUnreachable, RemoteRefused
-from tiandi.kms import backup, restoring, transport
-from tiandi.kms.configuration import read_configuration
 from tiandi.kms.etsi014 import Error
-from tiandi.kms.pki import Credentials
-from tiandi.kms.service import MORE_TABLES, open_database
+from tiandi.kms.operating.configuration import read_configuration
+from tiandi.kms.operating.service import MORE_TABLES, open_database
+from tiandi.kms.store import backup, restoring
+from tiandi.kms.tls import calling as transport
+from tiandi.kms.tls.pki import Credentials
 
 TIMEOUT_S = 60.0
 BACKUP_PATH = "/admin/v1/backup"

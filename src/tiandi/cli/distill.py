@@ -87,7 +87,7 @@ def identity(file: Path, /) -> None:
     from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-    from tiandi.kms.master_keys import write_secret
+    from tiandi.kms.store.master_keys import write_secret
 
     public = file.with_name(file.name + ".pub")
     key = MLDSA65PrivateKey.generate()

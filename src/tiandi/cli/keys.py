@@ -127,7 +127,7 @@ def _client(door: Door) -> Iterator[KeyClient]:
     from urllib.parse import urlsplit
 
     from tiandi.kms.client import KeyClient
-    from tiandi.kms.pki import Credentials
+    from tiandi.kms.tls.pki import Credentials
 
     if not door.retry_s >= 0:
         raise InputError("--retry-s", door.retry_s, "must be 0 or greater")

@@ -13,8 +13,8 @@ from tiandi.errors import InputError
 
 if TYPE_CHECKING:
     from tiandi.cli.backups import Client
-    from tiandi.kms.configuration_tables import Configuration
-    from tiandi.kms.partner_tables import PartnerTable
+    from tiandi.kms.operating.configuration_tables import Configuration
+    from tiandi.kms.operating.partner_tables import PartnerTable
 
 MOST_FILES = 65_536
 """That a KME may have open at once."""
@@ -50,7 +50,7 @@ def master_key(file: Path, /) -> None:
     file
         New file for it, for its owner only. Without it the key in the store is lost: keep a copy where no copy of the store is.
     """
-    from tiandi.kms.master_keys import create_master_key_file
+    from tiandi.kms.store.master_keys import create_master_key_file
 
     try:
         create_master_key_file(file)
@@ -64,10 +64,10 @@ def master_key(file: Path, /) -> None:
 @app.command
 def check(*, config: Config, json: Json = False) -> None:
     """Read a configuration and what it names, and print what would run. Nothing is opened that a running KME has open."""
-    from tiandi.kms.border import partner_tls
-    from tiandi.kms.configuration import read_configuration
-    from tiandi.kms.master_keys import open_master_key
-    from tiandi.kms.service import server_tls
+    from tiandi.kms.operating.border import partner_tls
+    from tiandi.kms.operating.configuration import read_configuration
+    from tiandi.kms.operating.service import server_tls
+    from tiandi.kms.store.master_keys import open_master_key
 
     configuration = read_configuration(config)
     server_tls(configuration)
@@ -88,9 +88,9 @@ def run(
     """Run a KME until SIGTERM. Logs are JSON lines on standard error; SIGHUP reads SAEs, pairs, peers and ways anew."""
     import asyncio
 
-    from tiandi.kms.configuration import read_configuration
-    from tiandi.kms.logs import log_to_stderr
-    from tiandi.kms.service import run as run_service
+    from tiandi.kms.operating.configuration import read_configuration
+    from tiandi.kms.operating.logs import log_to_stderr
+    from tiandi.kms.operating.service import run as run_service
 
     configuration = read_configuration(config)
     log_to_stderr(log)
@@ -187,7 +187,7 @@ def restore(file: Path, /, *, config: Config) -> None:
 
 def _client(door: Door) -> Client:
     from tiandi.cli.backups import Client
-    from tiandi.kms.pki import Credentials
+    from tiandi.kms.tls.pki import Credentials
 
     return Client(door.kme, door.kme_id, Credentials("operator", door.certificate, door.key, door.authority))
 

@@ -14,7 +14,7 @@ from tiandi.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tiandi.kms.pki import CertificateAuthority, Issued
+    from tiandi.kms.tls.pki import CertificateAuthority, Issued
 
 # Modules are imported by the command that needs them, so that --help answers at once.
 
@@ -47,7 +47,7 @@ def init(
     folder
         Folder for it; made if it is not there. Keep it to yourself: whoever has its private keys can be anybody.
     """
-    from tiandi.kms.pki import CertificateAuthority
+    from tiandi.kms.tls.pki import CertificateAuthority
 
     if not name.isprintable() or not 1 <= len(name) <= 40:
         raise InputError("name", name, "must be 1 to 40 printable characters")
@@ -131,7 +131,7 @@ def renew(folder: Path, /, *, json: Json = False) -> None:
     folder
         The authority.
     """
-    from tiandi.kms.pki import REVOCATION_DAYS
+    from tiandi.kms.tls.pki import REVOCATION_DAYS
 
     authority = _open(folder)
     _writing(folder, authority.renew_revocations)
@@ -150,7 +150,7 @@ def list_(folder: Path, /, *, json: Json = False) -> None:
     folder
         The authority.
     """
-    from tiandi.kms.pki import read_issued
+    from tiandi.kms.tls.pki import read_issued
 
     issued = read_issued(folder)
     if json:
@@ -160,7 +160,7 @@ def list_(folder: Path, /, *, json: Json = False) -> None:
 
 
 def _open(folder: Path) -> CertificateAuthority:
-    from tiandi.kms.pki import CertificateAuthority
+    from tiandi.kms.tls.pki import CertificateAuthority
 
     if not CertificateAuthority.exists(folder):
         raise InputError("folder", str(folder), "holds no authority; make one with 'tiandi pki init'")

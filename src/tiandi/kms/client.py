@@ -16,10 +16,11 @@ from uuid import UUID
 import httpx
 
 from tiandi.errors import InputError
-from tiandi.kms import etsi014, transport
+from tiandi.kms import etsi014
 from tiandi.kms.conversation import Answer, Failure, KeysUncertain, Question, Reply, ask_keys, ask_keys_with_ids, ask_status, converse
 from tiandi.kms.etsi014 import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST, Key
-from tiandi.kms.pki import Credentials
+from tiandi.kms.tls import calling as transport
+from tiandi.kms.tls.pki import Credentials
 
 __all__ = ["KEY_SIZE_BIT", "MAX_KEY_PER_REQUEST", "AsyncKeyClient", "Key", "KeyClient", "KeysUncertain"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tiandi.errors import InputError, NoRoute, NotAuthorised
-from tiandi.kms.supply_keys import Reservation
+from tiandi.kms.store.supply_keys import Reservation
 
 RelayForm = Literal["hop-by-hop", "announced"]
 FindRoutes = Callable[[str, str, int, int], Sequence[Sequence[str]]]

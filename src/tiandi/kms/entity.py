@@ -11,25 +11,27 @@ from uuid import UUID
 import msgspec
 
 from tiandi.errors import InputError, KeysExhausted, NoRoute, NotAuthorised, RelayFailed, TiandiError
-from tiandi.kms import etsi014, ledger, patience
-from tiandi.kms.database import Database, Transaction
+from tiandi.kms import etsi014
 from tiandi.kms.directory import Directory
 from tiandi.kms.etsi014 import Limits
-from tiandi.kms.exchange import Exchange, Post
-from tiandi.kms.forgetting import Forgetting
 from tiandi.kms.keys import SupplyKey, new_prefix
-from tiandi.kms.link_keys import LEAST_BLOCK_BYTE, LinkKeys
-from tiandi.kms.master_keys import MasterKey
-from tiandi.kms.orders import Orders
-from tiandi.kms.rates import RateMeter
-from tiandi.kms.relay_messages import MOST_SHARES, Departure, Way, relay_cost_bit
-from tiandi.kms.relaying import Relaying
-from tiandi.kms.schema import create_tables
-from tiandi.kms.sealing import Sealer, open_sealer
+from tiandi.kms.relay import patience
+from tiandi.kms.relay.exchange import Exchange, Post
+from tiandi.kms.relay.relay_messages import MOST_SHARES, Departure, Way, relay_cost_bit
+from tiandi.kms.relay.relaying import Relaying
 from tiandi.kms.source import KeySource
 from tiandi.kms.states import State
-from tiandi.kms.supply import Supply
-from tiandi.kms.supply_keys import Reservation, RouteType, SupplyKeys
+from tiandi.kms.store import ledger
+from tiandi.kms.store.database import Database, Transaction
+from tiandi.kms.store.link_keys import LEAST_BLOCK_BYTE, LinkKeys
+from tiandi.kms.store.master_keys import MasterKey
+from tiandi.kms.store.schema import create_tables
+from tiandi.kms.store.sealing import Sealer, open_sealer
+from tiandi.kms.store.supply_keys import Reservation, RouteType, SupplyKeys
+from tiandi.kms.supply.forgetting import Forgetting
+from tiandi.kms.supply.orders import Orders
+from tiandi.kms.supply.rates import RateMeter
+from tiandi.kms.supply.stock_keeping import Supply
 
 UNLIMITED_BPS = 2**31
 DEFAULT_LIMITS = Limits()

@@ -15,18 +15,18 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 
 from tiandi.errors import StateError
-from tiandi.kms.contexts import ServerTls
-from tiandi.kms.database import Database
 from tiandi.kms.directory import Directory
 from tiandi.kms.doors import etsi014, neighbours
 from tiandi.kms.doors.answers import EXCEPTION_HANDLERS
 from tiandi.kms.entity import KeyManagementEntity
 from tiandi.kms.etsi014 import Limits
-from tiandi.kms.master_keys import MasterKey
-from tiandi.kms.neighbours import Neighbours
-from tiandi.kms.pki import Credentials
-from tiandi.kms.streams import Streams
-from tiandi.kms.tls import http_protocol
+from tiandi.kms.relay.neighbours import Neighbours
+from tiandi.kms.store.database import Database
+from tiandi.kms.store.master_keys import MasterKey
+from tiandi.kms.streams.associations import Streams
+from tiandi.kms.tls.contexts import ServerTls
+from tiandi.kms.tls.pki import Credentials
+from tiandi.kms.tls.serving import http_protocol
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 30.0

@@ -14,8 +14,8 @@ from uuid import UUID
 import msgspec
 
 from tiandi.errors import InputError
-from tiandi.kms.identities import require_identity
 from tiandi.kms.keys import Unshown
+from tiandi.kms.tls.identities import require_identity
 from tiandi.random import secret_bytes
 from tiandi.units import BIT_PER_BYTE, byte_from_bit
 

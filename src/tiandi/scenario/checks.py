@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from tiandi.errors import InputError, ScenarioError
-from tiandi.kms.identities import require_identity
+from tiandi.kms.tls.identities import require_identity
 from tiandi.scenario import schema
 
 LINK_JOINT = " - "

@@ -18,12 +18,12 @@ from tiandi.kms.directory import Directory, PairPolicy, Sae
 from tiandi.kms.entity import KeyManagementEntity
 from tiandi.kms.etsi014 import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST
 from tiandi.kms.keys import Half
-from tiandi.kms.link_keys import LEAST_BLOCK_BYTE
-from tiandi.kms.master_keys import create_master_key_file, open_master_key
-from tiandi.kms.pki import CertificateAuthority, Credentials
-from tiandi.kms.relay_messages import OVERHEAD_BIT
+from tiandi.kms.relay.relay_messages import OVERHEAD_BIT
 from tiandi.kms.server import KmeHost, listen
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.store.link_keys import LEAST_BLOCK_BYTE
+from tiandi.kms.store.master_keys import create_master_key_file, open_master_key
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 from tiandi.management.alarms import Alarm, FaultManager
 from tiandi.quantum.link import LinkBlock
 from tiandi.scenario import schema

@@ -17,8 +17,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from tiandi.errors import InputError, KeyNotFound, KeysExhausted, NotAuthorised
 from tiandi.kms.doors.answers import EXCEPTION_HANDLERS
 from tiandi.kms.etsi014 import EXTENSION_NOT_MET, KeyRequest, Limits, RequestRefused, Status, SupplyOptions
-from tiandi.kms.identities import SCOPE_KEY, ClientCertificate
 from tiandi.kms.keys import SupplyKey
+from tiandi.kms.tls.identities import SCOPE_KEY, ClientCertificate
 
 SAES = ("alice", "bob", "carol", "dave", "probe")
 PROBE = "probe"

@@ -17,13 +17,14 @@ import pytest
 from tests.kms.network import Blocks
 from tests.kms.operated import OPERATOR, Operated, operated
 from tiandi.errors import KeyNotFound, KeysExhausted, StateError
-from tiandi.kms import alarms, etsi014, etsi015, operations
-from tiandi.kms.administration import Drain, LinkEntry, NodeStatus, PairEntry, SaeEntry, StockEntry, Void
+from tiandi.kms import etsi014
 from tiandi.kms.directory import Sae
 from tiandi.kms.doors.operations import Ready
-from tiandi.kms.journal import JournalEntry
-from tiandi.kms.settings import PairSetting, SaeSetting
-from tiandi.kms.voiding import Voided
+from tiandi.kms.operating import alarms, etsi015, operations
+from tiandi.kms.operating.administration import Drain, LinkEntry, NodeStatus, PairEntry, SaeEntry, StockEntry, Void
+from tiandi.kms.operating.settings import PairSetting, SaeSetting
+from tiandi.kms.operating.voiding import Voided
+from tiandi.kms.store.journal import JournalEntry
 
 DOCUMENT = json.loads(files("tiandi.kms").joinpath("openapi", "operations.json").read_text())
 ADMIN = "/admin/v1"

@@ -21,8 +21,8 @@ from uuid import uuid4
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tiandi.kms.certificates import Template, generate_key, key_bytes, put, sign_certificate
-from tiandi.kms.pki import Credentials
+from tiandi.kms.tls.certificates import Template, generate_key, key_bytes, put, sign_certificate
+from tiandi.kms.tls.pki import Credentials
 
 Answer = tuple[int, bytes]
 Mishap = Callable[[Callable[[], Answer]], Answer | None]

@@ -13,17 +13,18 @@ import pytest
 
 from tests.kms.test_streams import TlsNetwork, over_tls
 from tiandi.errors import InputError, RemoteRefused
-from tiandi.kms import sealing, streams
 from tiandi.kms.conversation import KeysUncertain
-from tiandi.kms.database import Transaction
-from tiandi.kms.etsi004 import GetKeyResponse, Qos
-from tiandi.kms.master_keys import create_master_key_file, open_master_key
-from tiandi.kms.pki import Credentials
-from tiandi.kms.sealing import open_sealer
 from tiandi.kms.sources.etsi004_box import STREAM_SCHEMA, Etsi004Box
 from tiandi.kms.sources.offers import BLOCKS_AT_ONCE, SCHEMA, Initiator, Responder
-from tiandi.kms.sqlite_database import SqliteDatabase
-from tiandi.kms.stream_client import StreamClient
+from tiandi.kms.store import sealing
+from tiandi.kms.store.database import Transaction
+from tiandi.kms.store.master_keys import create_master_key_file, open_master_key
+from tiandi.kms.store.sealing import open_sealer
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.streams import associations as streams
+from tiandi.kms.streams.client import StreamClient
+from tiandi.kms.streams.etsi004 import GetKeyResponse, Qos
+from tiandi.kms.tls.pki import Credentials
 
 QOS = Qos(chunk_byte=64, timeout_ms=20, ttl_s=60)
 KSID = UUID("6a3d3b9c-9d0f-4c53-8c0c-5f3d5b2d7c11")

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from tests.kms.sources.makers_box import MakersAuthority, MakersBox, Mishap, Pool, answering, hang_up, lose_the_answer
 from tiandi.distill.records import KeyBlock
 from tiandi.errors import InputError, KmeUnreachable, ProtocolViolation, RemoteRefused, TiandiError
-from tiandi.kms import sealing
 from tiandi.kms.client import AsyncKeyClient, KeysUncertain
-from tiandi.kms.database import Transaction
-from tiandi.kms.master_keys import create_master_key_file, open_master_key
-from tiandi.kms.pki import Credentials
-from tiandi.kms.sealing import open_sealer
 from tiandi.kms.sources.etsi014_box import Etsi014Box
 from tiandi.kms.sources.offers import BLOCKS_AT_ONCE, SCHEMA, Initiator, Responder, block_identifier
-from tiandi.kms.sqlite_database import SqliteDatabase
+from tiandi.kms.store import sealing
+from tiandi.kms.store.database import Transaction
+from tiandi.kms.store.master_keys import create_master_key_file, open_master_key
+from tiandi.kms.store.sealing import open_sealer
+from tiandi.kms.store.sqlite_database import SqliteDatabase
+from tiandi.kms.tls.pki import Credentials
 
 KEYS_PER_BLOCK = 4
 

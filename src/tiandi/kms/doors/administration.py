@@ -14,17 +14,6 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive
 
 from tiandi.errors import InputError
-from tiandi.kms import alarms, ledger
-from tiandi.kms.administration import (
-    Drain,
-    LinkEntry,
-    NodeStatus,
-    StockEntry,
-    Void,
-    pair_entry,
-    sae_entry,
-)
-from tiandi.kms.alarms import Alarm
 from tiandi.kms.doors.answers import (
     Answer,
     answer,
@@ -36,13 +25,25 @@ from tiandi.kms.doors.answers import (
     route,
     whole_number,
 )
-from tiandi.kms.identities import caller_identity, require_identity
-from tiandi.kms.journal import LARGEST_LIMIT, read_journal
-from tiandi.kms.metrics import Snapshot, read_snapshot
-from tiandi.kms.operations import VERSION, Operations
-from tiandi.kms.settings import PairSetting, SaeSetting
+from tiandi.kms.operating import alarms
+from tiandi.kms.operating.administration import (
+    Drain,
+    LinkEntry,
+    NodeStatus,
+    StockEntry,
+    Void,
+    pair_entry,
+    sae_entry,
+)
+from tiandi.kms.operating.alarms import Alarm
+from tiandi.kms.operating.metrics import Snapshot, read_snapshot
+from tiandi.kms.operating.operations import VERSION, Operations
+from tiandi.kms.operating.settings import PairSetting, SaeSetting
+from tiandi.kms.operating.voiding import Voided
 from tiandi.kms.states import LIVING
-from tiandi.kms.voiding import Voided
+from tiandi.kms.store import ledger
+from tiandi.kms.store.journal import LARGEST_LIMIT, read_journal
+from tiandi.kms.tls.identities import caller_identity, require_identity
 
 PATH = "/admin/v1"
 DEFAULT_LIMIT = 100

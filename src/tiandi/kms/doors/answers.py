@@ -31,7 +31,7 @@ from tiandi.errors import (
     TiandiError,
 )
 from tiandi.kms.etsi014 import KEYS_NOT_FOUND, Error
-from tiandi.kms.identities import KINDS, SCOPE_KEY, ClientCertificate
+from tiandi.kms.tls.identities import KINDS, SCOPE_KEY, ClientCertificate
 
 BODY_LIMIT_BYTE = 64 * 1024
 JSON, MESSAGE_PACK = b"application/json", b"application/msgpack"

@@ -11,7 +11,7 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from tiandi.errors import TiandiError
 from tiandi.kms.doors.answers import refusal, require_method
-from tiandi.kms.identities import caller_identity
+from tiandi.kms.tls.identities import caller_identity
 
 PATH = "/admin/v1/backup"
 CHUNK_BYTE = 64 * 1024

@@ -1,4 +1,4 @@
-"""The ETSI GS QKD 004 door: key streams over mutual TLS, in the framing of `kms.etsi004`.
+"""The ETSI GS QKD 004 door: key streams over mutual TLS, in the framing of `kms.streams.etsi004`.
 
 A stream outlives its connection: a client may open, fetch and close over one connection or over one each. What is no request ends the
 connection, because the framing has no word for it.
@@ -11,7 +11,8 @@ import logging
 from typing import Protocol
 
 from tiandi.errors import InputError, NotAuthorised, StateError, TiandiError
-from tiandi.kms.etsi004 import (
+from tiandi.kms.streams.associations import Streams
+from tiandi.kms.streams.etsi004 import (
     HEADER_BYTE,
     CloseRequest,
     CloseResponse,
@@ -27,8 +28,7 @@ from tiandi.kms.etsi004 import (
     encode,
     sae_from_uri,
 )
-from tiandi.kms.identities import ClientCertificate
-from tiandi.kms.streams import Streams
+from tiandi.kms.tls.identities import ClientCertificate
 
 IDLE_TIMEOUT_S = 300.0
 FRAME_TIMEOUT_S = 30.0

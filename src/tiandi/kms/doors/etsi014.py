@@ -29,8 +29,8 @@ from tiandi.kms.doors.answers import (
     whole_number,
 )
 from tiandi.kms.etsi014 import Key, KeyContainer, KeyIDs, KeyRequest, Limits, Status, key_request_type
-from tiandi.kms.identities import caller_identity, require_identity
 from tiandi.kms.keys import SupplyKey
+from tiandi.kms.tls.identities import caller_identity, require_identity
 
 PATH = "/api/v1/keys"
 METHODS = {"status": ("GET",), "enc_keys": ("GET", "POST"), "dec_keys": ("GET", "POST")}

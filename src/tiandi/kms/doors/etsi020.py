@@ -31,7 +31,7 @@ from tiandi.kms.etsi020 import (
     VersionContainer,
     VoidContainer,
 )
-from tiandi.kms.identities import caller_identity
+from tiandi.kms.tls.identities import caller_identity
 
 BODY_LIMIT_BYTE = 8 * 1024 * 1024
 MESSAGE_LIMIT = 500

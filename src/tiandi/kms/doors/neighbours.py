@@ -1,6 +1,6 @@
 """The door for other KMEs of the same network (reference point Kx): lists of messages in MessagePack, a list of answers for each.
 
-Who calls is read from the client certificate; what it may say is decided by `tiandi.kms.exchange`.
+Who calls is read from the client certificate; what it may say is decided by `tiandi.kms.relay.exchange`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from litestar.types import HTTPScope, Receive
 
 from tiandi.errors import InputError, RequestRefused
 from tiandi.kms.doors.answers import MESSAGE_PACK, Answer, read_body, require_method, route
-from tiandi.kms.exchange import (
+from tiandi.kms.relay.exchange import (
     ANNOUNCE_PATH,
     COMPARE_PATH,
     CONFIRM_PATH,
@@ -27,11 +27,11 @@ from tiandi.kms.exchange import (
     VOID_PATH,
     Exchange,
 )
-from tiandi.kms.hand_over import HandOver
-from tiandi.kms.identities import caller_identity
-from tiandi.kms.link_keys import BlockOffer
-from tiandi.kms.relay_messages import Announcement, Confirmation, Place, RelayMessage
-from tiandi.kms.streams import StreamMessage, Streams
+from tiandi.kms.relay.hand_over import HandOver
+from tiandi.kms.relay.relay_messages import Announcement, Confirmation, Place, RelayMessage
+from tiandi.kms.store.link_keys import BlockOffer
+from tiandi.kms.streams.associations import StreamMessage, Streams
+from tiandi.kms.tls.identities import caller_identity
 
 BODY_LIMIT_BYTE = 48 * 1024 * 1024
 

@@ -13,12 +13,12 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive
 
 from tiandi.errors import NotAuthorised, StateError
-from tiandi.kms import etsi015
 from tiandi.kms.doors import administration
 from tiandi.kms.doors.answers import Answer, document_route, parameters, path_segments, require_method, route
-from tiandi.kms.identities import SCOPE_KEY, ClientCertificate, caller_identity
-from tiandi.kms.metrics import MEDIA_TYPE, read_snapshot
-from tiandi.kms.operations import VERSION, Operations
+from tiandi.kms.operating import etsi015
+from tiandi.kms.operating.metrics import MEDIA_TYPE, read_snapshot
+from tiandi.kms.operating.operations import VERSION, Operations
+from tiandi.kms.tls.identities import SCOPE_KEY, ClientCertificate, caller_identity
 
 
 class Ready(msgspec.Struct, frozen=True):

@@ -16,7 +16,6 @@ from litestar.types import HTTPScope, Receive
 from tiandi.errors import InputError, KeyNotFound, NotAuthorised, TiandiError
 from tiandi.kms.doors.answers import Answer, answer, document_route, parameters, path_segments, refusal, require_method, route, whole_number
 from tiandi.kms.etsi014 import KeyRequest, Limits
-from tiandi.kms.identities import caller_identity
 from tiandi.kms.keys import SupplyKey
 from tiandi.kms.skip import (
     ALGORITHM,
@@ -28,6 +27,7 @@ from tiandi.kms.skip import (
     parse_key_identifier,
     random_string,
 )
+from tiandi.kms.tls.identities import caller_identity
 
 
 class Supplier(Protocol):

@@ -14,9 +14,9 @@ from uuid import UUID
 
 from tiandi.errors import InputError, KmeUnreachable, ProtocolViolation, RemoteRefused
 from tiandi.kms.conversation import KeysUncertain
-from tiandi.kms.database import Database, Transaction
-from tiandi.kms.etsi004 import Qos, Status
-from tiandi.kms.stream_client import StreamClient
+from tiandi.kms.store.database import Database, Transaction
+from tiandi.kms.streams.client import StreamClient
+from tiandi.kms.streams.etsi004 import Qos, Status
 
 STREAM_SCHEMA = """
 CREATE TABLE box_stream (ksid BLOB PRIMARY KEY, next_index INTEGER NOT NULL) STRICT;

@@ -21,9 +21,9 @@ from uuid import UUID
 
 from tiandi.distill.records import KeyBlock
 from tiandi.errors import ProtocolViolation, TiandiError
-from tiandi.kms.database import Database, Row, Transaction
 from tiandi.kms.keys import Half
-from tiandi.kms.sealing import SealedColumn, Sealer
+from tiandi.kms.store.database import Database, Row, Transaction
+from tiandi.kms.store.sealing import SealedColumn, Sealer
 
 BLOCKS_AT_ONCE = 16
 IDENTIFIER_BYTE = 16

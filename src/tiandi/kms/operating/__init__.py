@@ -1,0 +1,1 @@
+"""Running a KME: its configuration, its process, and what operators see and do."""

@@ -1,0 +1,1 @@
+"""Key streams (ETSI GS QKD 004)."""

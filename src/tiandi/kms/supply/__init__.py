@@ -1,0 +1,1 @@
+"""Keeping keys ready for pairs of SAEs, and sharing link key among them."""
