@@ -16,8 +16,11 @@ sys.path.insert(0, str(HERE))
 
 from amplification import benchmark_amplification  # noqa: E402
 from cascade import benchmark_cascade  # noqa: E402
+from contact_plan import benchmark_contact_plan  # noqa: E402
+from contacts import benchmark_contacts  # noqa: E402
 from detections import benchmark_detections  # noqa: E402
 from end_to_end import benchmark_end_to_end  # noqa: E402
+from flow import benchmark_flow  # noqa: E402
 from key_lengths import benchmark_key_lengths  # noqa: E402
 from kme_handshakes import benchmark_kme_handshakes  # noqa: E402
 from kme_load import benchmark_kme_load  # noqa: E402
@@ -26,13 +29,22 @@ from kme_store import benchmark_kme_store  # noqa: E402
 from ldpc import benchmark_ldpc  # noqa: E402
 from main_job import benchmark_main_job  # noqa: E402
 from measure import Figure  # noqa: E402
+from network_day import benchmark_network_day  # noqa: E402
 from passes import benchmark_passes  # noqa: E402
+from routing import benchmark_routing  # noqa: E402
 from sifting import benchmark_sifting  # noqa: E402
+from study import benchmark_study  # noqa: E402
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "detections": benchmark_detections,
     "key_lengths": benchmark_key_lengths,
     "passes": benchmark_passes,
+    "contact_plan": benchmark_contact_plan,
+    "contacts": benchmark_contacts,
+    "flow": benchmark_flow,
+    "network_day": benchmark_network_day,
+    "routing": benchmark_routing,
+    "study": benchmark_study,
     "sifting": benchmark_sifting,
     "cascade": benchmark_cascade,
     "ldpc": benchmark_ldpc,

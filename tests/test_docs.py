@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tiandi.cli import audit, distill, keys, kme, pki
+from tiandi.cli import audit, distill, keys, kme, pki, plan, scenarios
 from tiandi.cli.main import app
 
 ROOT = Path(__file__).parents[1]
@@ -59,8 +59,9 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
         assert (path.parent / target).exists(), target
 
 
-COMMANDS = ["demo", "passes", "reproduce", "distill", "kme", "keys", "pki", "audit"]
-PARTS = [f"{part.app.name[0]} {name}" for part in (distill, kme, keys, pki, audit) for name in part.app if not name.startswith("-")]
+COMMANDS = ["demo", "passes", "reproduce", "distill", "kme", "keys", "pki", "audit", "scenario", "plan"]
+GROUPS = (distill, kme, keys, pki, audit, scenarios, plan)
+PARTS = [f"{group.app.name[0]} {name}" for group in GROUPS for name in group.app if not name.startswith("-")]
 
 
 @pytest.mark.parametrize("command", COMMANDS + PARTS)

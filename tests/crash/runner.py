@@ -15,6 +15,7 @@ import msgspec
 from tests.crash import faults
 from tests.crash.faults import FAULTS, Fault
 from tests.kms.network import assert_balanced
+from tiandi.control.controller import controlled
 from tiandi.errors import TiandiError
 from tiandi.kms.operating.configuration import read_configuration
 from tiandi.kms.operating.logs import log_to_stderr
@@ -84,7 +85,7 @@ async def _run(start: Start) -> None:
         service.directory.hand_overs.update(start.hand_overs)
         servers.append(asyncio.create_task(_listen(service, Path(start.control))))
 
-    await run(read_configuration(Path(start.configuration)), ready=ready)
+    await run(read_configuration(Path(start.configuration)), make_routing=controlled, ready=ready)
 
 
 async def _listen(service: Service, path: Path) -> None:

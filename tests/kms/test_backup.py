@@ -17,6 +17,7 @@ import pytest
 from tests.kms.kme_processes import PATIENCE_S, Pair
 from tests.kms.network import assert_balanced
 from tests.kms.postgres import postgres_server
+from tiandi.control.controller import controlled
 from tiandi.errors import InputError, KeyNotFound, StateError, TiandiError
 from tiandi.kms.etsi014 import KeyRequest
 from tiandi.kms.keys import SupplyKey
@@ -36,7 +37,7 @@ EMPTY_BY_DESIGN = {"store", "sealing_store", "sealing_key", "account", "link_key
 @asynccontextmanager
 async def serving(pair: Pair, kme: str) -> AsyncIterator[Service]:
     """One KME of a pair in this process."""
-    service = Service(read_configuration(pair.processes[kme].config))
+    service = Service(read_configuration(pair.processes[kme].config), controlled)
     await service.open()
     try:
         await service.start()

@@ -15,6 +15,7 @@ import pytest
 
 from tests.kms.kme_processes import free_port
 from tests.kms.network import assert_balanced
+from tiandi.control.controller import controlled
 from tiandi.errors import InputError, KeyNotFound, NotAuthorised, StateError, TiandiError
 from tiandi.kms.etsi014 import KeyRequest
 from tiandi.kms.keys import SupplyKey
@@ -69,7 +70,7 @@ class Networks:
 
     @asynccontextmanager
     async def serving(self, network: str) -> AsyncIterator[Service]:
-        service = Service(read_configuration(self.config(network)))
+        service = Service(read_configuration(self.config(network)), controlled)
         await service.open()
         try:
             await service.start()
@@ -208,7 +209,7 @@ def test_a_partner_whose_authority_cannot_be_known_is_refused_at_the_start(netwo
 
     async def refused() -> None:
         with pytest.raises(InputError) as told:
-            await Service(read_configuration(networks.config("a"))).open()
+            await Service(read_configuration(networks.config("a")), controlled).open()
         assert told.value.field == field
 
     asyncio.run(refused())
@@ -223,7 +224,7 @@ def test_a_partners_port_that_is_taken_is_named_and_nothing_is_left_open(network
         async with networks.serving("b"):
             networks.change("a", f"port = {own}", f"port = {taken}")
             with pytest.raises(StateError) as told:
-                await Service(read_configuration(networks.config("a"))).open()
+                await Service(read_configuration(networks.config("a")), controlled).open()
             assert told.value.field == "partners[0].port"
         networks.change("a", f"port = {taken}", f"port = {own}")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tiandi.control.controller import controlled
 from tiandi.errors import InputError, NoRoute
 from tiandi.kms.directory import Directory, PairPolicy, Partner, Sae
 from tiandi.kms.operating.configuration import read_configuration
@@ -93,7 +94,7 @@ def read(folder: Path, text: str) -> Configuration:
 
 def test_the_least_configuration_is_one_kme_that_shares_keys_with_nobody(tmp_path: Path) -> None:
     configuration, directory = read(tmp_path, LEAST), Directory()
-    configuration.put_into(directory)
+    configuration.put_into(directory, configuration.routes_table())
     assert configuration.listen.address == "127.0.0.1"
     assert configuration.skip is None
     assert directory.pairs == set()
@@ -124,7 +125,7 @@ def test_both_certificates_and_every_authority_are_found(tmp_path: Path) -> None
 def test_a_network_is_put_into_the_directory(tmp_path: Path) -> None:
     pair = '[[pairs]]\nmaster = "alice"\nslave = "bob"\npaths = 2\npriority = 0\nmaximum_bps = 4096\n'
     configuration, directory = read(tmp_path, LEAST + NETWORK + LINKS + pair), Directory()
-    configuration.put_into(directory)
+    configuration.put_into(directory, controlled(configuration, None))
     assert directory.home("bob") == "kme-c"
     assert directory.saes["bob"].system_id == "router-bob"
     assert directory.kme_addresses["kme-c"] == ("https://c1.example:8443", "https://[2001:db8::c]:8443")
@@ -136,7 +137,7 @@ def test_a_network_is_put_into_the_directory(tmp_path: Path) -> None:
 
 def test_a_partner_and_the_saes_beyond_it_are_put_into_the_directory(tmp_path: Path) -> None:
     configuration, directory = read(tmp_path, LEAST + PARTNER + BEYOND), Directory()
-    configuration.put_into(directory)
+    configuration.put_into(directory, configuration.routes_table())
     assert directory.saes["eve"] == Sae("kme-a", beyond="east")
     assert directory.partners["east"] == Partner("kme-a", "kme-x", "https://x.example:8020", "https://a.example:8020")
     [partner] = configuration.partners
@@ -149,14 +150,16 @@ def test_a_partner_and_the_saes_beyond_it_are_put_into_the_directory(tmp_path: P
 
 def test_a_kme_within_the_network_knows_which_border_leads_to_a_partner(tmp_path: Path) -> None:
     directory = Directory()
-    read(tmp_path, LEAST + NETWORK + INNER + BEYOND + 'home = "kme-b"\n').put_into(directory)
+    configuration = read(tmp_path, LEAST + NETWORK + INNER + BEYOND + 'home = "kme-b"\n')
+    configuration.put_into(directory, configuration.routes_table())
     assert directory.saes["eve"] == Sae("kme-b", beyond="east")
     assert directory.partners["east"].border == "kme-b"
 
 
 def test_any_pair_may_share_keys_only_where_that_is_said(tmp_path: Path) -> None:
     directory = Directory()
-    read(tmp_path, LEAST.replace('id = "kme-a"\n', 'id = "kme-a"\nany_pair = true\n', 1) + NETWORK).put_into(directory)
+    configuration = read(tmp_path, LEAST.replace('id = "kme-a"\n', 'id = "kme-a"\nany_pair = true\n', 1) + NETWORK)
+    configuration.put_into(directory, configuration.routes_table())
     assert directory.pairs is None
 
 
@@ -255,34 +258,20 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_configuration(tmp_path / "none.toml")
 
 
-def test_disjoint_routes_are_found_where_the_shortest_route_is_in_the_way() -> None:
-    # The shortest way s-a-b-t takes a node of each of the only two that are disjoint.
-    table = RoutesTable([("s", "a"), ("a", "b"), ("b", "t"), ("s", "c"), ("c", "x"), ("x", "b"), ("a", "d"), ("d", "y"), ("y", "t")])
-    assert table.find("s", "t", 0, 1) == [["s", "a", "b", "t"]]
-    assert sorted(table.find("s", "t", 0, 2)) == [["s", "a", "d", "y", "t"], ["s", "c", "x", "b", "t"]]
-    assert len(table.find("s", "t", 0, 3)) == 2
-
-
-def test_a_route_is_approved_when_every_hop_is_a_link() -> None:
-    table = RoutesTable([("a", "b"), ("b", "c")])
-    assert ("a", "b", "c") in table
-    assert ("c", "b", "a") in table
-    assert ("a", "c") not in table
-    assert ("a",) not in table
-    with pytest.raises(NoRoute):
-        table.find("a", "z", 0, 1)
-
-
 def test_of_explicit_routes_nothing_else_is_approved_or_taken() -> None:
-    table = RoutesTable([], [("a", "b", "c"), ("a", "d", "e", "c"), ("a", "b", "e", "c")])
+    table = RoutesTable([("a", "b", "c"), ("a", "d", "e", "c"), ("a", "b", "e", "c")])
     assert table.find("a", "c", 0, 3) == [["a", "b", "c"], ["a", "d", "e", "c"]]
     assert table.find("c", "a", 0, 1) == [["c", "b", "a"]]
     assert ("a", "b") not in table
     assert table.neighbours("b") == {"a", "c", "e"}
+    with pytest.raises(NoRoute):
+        table.find("a", "z", 0, 1)
+    with pytest.raises(NoRoute, match="trusted as own"):
+        table.find("a", "c", 0, 1, least_trust="own")
 
 
 def test_a_neighbour_without_key_is_passed_by_where_there_is_another_way() -> None:
-    table = RoutesTable([("a", "c"), ("a", "b"), ("b", "c")])
+    table = RoutesTable([("a", "c"), ("a", "b", "c")])
     table.stock_bit = {"c": 100, "b": 5000}
     assert table.find("a", "c", 1000, 1) == [["a", "b", "c"]]
     assert table.find("a", "c", 100, 1) == [["a", "c"]]

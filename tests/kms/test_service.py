@@ -15,6 +15,7 @@ import pytest
 
 from tests.kms.kme_processes import PATIENCE_S, Pair, Process, free_port
 from tests.kms.postgres import postgres_server
+from tiandi.control.controller import controlled
 from tiandi.errors import InputError, RemoteRefused, StateError
 from tiandi.kms.operating.configuration import read_configuration
 from tiandi.kms.operating.service import Service
@@ -116,7 +117,7 @@ def test_a_second_process_on_the_same_file_does_not_start(pair: Pair) -> None:
 
 def test_a_connection_under_way_is_answered_when_a_kme_is_stopped(still: Pair) -> None:
     async def stopped() -> None:
-        service = Service(read_configuration(still.processes["kme-a"].config))
+        service = Service(read_configuration(still.processes["kme-a"].config), controlled)
         await service.open()
         await service.start()
         await service.close()
@@ -125,7 +126,7 @@ def test_a_connection_under_way_is_answered_when_a_kme_is_stopped(still: Pair) -
             async with httpx.AsyncClient(verify=False) as plain:
                 await plain.get(service.address)
         # Nothing is left open: another may have the store, the port and the folder of keys.
-        again = Service(read_configuration(still.processes["kme-a"].config))
+        again = Service(read_configuration(still.processes["kme-a"].config), controlled)
         await again.open()
         await again.close()
 
@@ -159,14 +160,14 @@ def test_whatever_cannot_be_is_refused_and_leaves_nothing_open(still: Pair, old:
 
     async def refused() -> None:
         with pytest.raises((InputError, StateError)) as told:
-            await Service(read_configuration(config)).open()
+            await Service(read_configuration(config), controlled).open()
         assert told.value.field == field
 
     asyncio.run(refused())
     _set(still, new, old)
 
     async def works() -> None:
-        service = Service(read_configuration(config))
+        service = Service(read_configuration(config), controlled)
         await service.open()
         await service.close()
 
@@ -179,19 +180,19 @@ def test_a_store_that_others_can_read_is_refused(still: Pair) -> None:
 
     async def refused() -> None:
         with pytest.raises(StateError, match="chmod 600"):
-            await Service(read_configuration(still.processes["kme-a"].config)).open()
+            await Service(read_configuration(still.processes["kme-a"].config), controlled).open()
 
     asyncio.run(refused())
 
 
 def test_a_store_of_another_kme_is_refused(still: Pair) -> None:
     async def both() -> None:
-        service = Service(read_configuration(still.processes["kme-a"].config))
+        service = Service(read_configuration(still.processes["kme-a"].config), controlled)
         await service.open()
         await service.close()
         (still.folder / "kme-a.sqlite").rename(still.folder / "kme-b.sqlite")
         with pytest.raises(StateError, match="of kme-a"):
-            await Service(read_configuration(still.processes["kme-b"].config)).open()
+            await Service(read_configuration(still.processes["kme-b"].config), controlled).open()
 
     asyncio.run(both())
 

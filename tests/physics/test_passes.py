@@ -1,3 +1,4 @@
+import pickle
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -10,6 +11,7 @@ from tiandi.errors import ElementsError, InputError
 from tiandi.physics import pass_search
 from tiandi.physics.constellation import designed_orbit, walker_constellation
 from tiandi.physics.orbit import Elements, Station, look_angles, propagate
+from tiandi.physics.pass_search import PassSearch
 from tiandi.physics.passes import PassTable, SatellitePass, Visibility, find_passes, tabulate_passes
 from tiandi.physics.sun import sun_elevation_deg
 
@@ -165,7 +167,8 @@ def test_the_closest_point_is_the_least_of_the_track() -> None:
     for item in find_passes(ORBITS["low"], WORLD[0], start=SPRING, end=SPRING + timedelta(days=4), visibility=ANY_LIGHT):
         _, look = item.track(0.1)
         assert item.closest_km == pytest.approx(look.range_km.min(), abs=0.01)
-        assert item.closest_km <= look.range_km.min()
+        # The way between two steps is known to a metre.
+        assert item.closest_km <= look.range_km.min() + 1e-3
         assert item.culmination_deg == pytest.approx(look.elevation_deg.max(), abs=0.01)
         moment = julian_dates(item.culmination, [0.0])
         assert item.sun_elevation_deg == pytest.approx(sun_elevation_deg(WORLD[0], moment)[0], abs=1e-6)
@@ -194,7 +197,7 @@ def test_a_table_holds_what_each_pair_gives_alone() -> None:
 
 def test_the_size_of_a_chunk_changes_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = table(3.0).rows
-    monkeypatch.setattr(pass_search, "CELLS_PER_CHUNK", 1)
+    monkeypatch.setattr(pass_search, "STEPS_PER_CHUNK", 50)
     pieces = table(3.0).rows
     assert (whole["station"] == pieces["station"]).all()
     assert whole["culmination_s"] == pytest.approx(pieces["culmination_s"], abs=1e-3)
@@ -233,3 +236,53 @@ def test_a_search_for_nothing_is_refused(missing: str) -> None:
     given = {"satellites": [ORBITS["low"]], "stations": WORLD, missing: []}
     with pytest.raises(InputError, match=missing):
         tabulate_passes(**given, start=SPRING, end=SPRING + timedelta(days=1), visibility=ANY_LIGHT)
+
+
+def test_each_station_may_have_limits_of_its_own() -> None:
+    search = PassSearch(ORBITS["low"], WORLD, SPRING)
+    end_s = 4 * 86_400.0
+    together = search.passes(end_s, [0.0, 10.0, 40.0], culmination_deg=[0.0, 30.0, 0.0], sun_elevation_limit_deg=[90.0, -6.0, 90.0])
+    for number, limits in enumerate((Visibility(0, 0, 90), Visibility(10, 30, -6), Visibility(40, 0, 90))):
+        alone = tabulate_passes([ORBITS["low"]], [WORLD[number]], start=SPRING, end=SPRING + timedelta(seconds=end_s), visibility=limits)
+        here = together[together["station"] == number]
+        assert len(alone) == here.size
+        for name in ("start_s", "culmination_s", "end_s", "closest_km", "sun_elevation_deg"):
+            assert here[name] == pytest.approx(alone.rows[name], abs=1e-6)
+
+
+@pytest.mark.parametrize("orbit", ORBITS)
+def test_the_way_between_two_steps_is_sgp4s_to_some_metres(orbit: str) -> None:
+    search = PassSearch(ORBITS[orbit], WORLD, SPRING)
+    ((way, _),) = search.chunks(86_400.0, 10.0, culmination_deg=0.0, sun_elevation_limit_deg=90.0)
+    times_s = np.linspace(0.0, 86_400.0, 2000)
+    for number, station in enumerate(WORLD):
+        sine, range_km = way.look(np.array([number]), times_s[None])
+        look = look_angles(station, propagate(ORBITS[orbit], julian_dates(SPRING, times_s)))
+        assert np.abs(range_km[0] - look.range_km).max() < (1e-3 if "low" in orbit else 0.03)
+        assert sine[0] == pytest.approx(np.sin(np.radians(look.elevation_deg)), abs=1e-5)
+
+
+def test_a_pass_is_within_reach_while_its_range_is() -> None:
+    search = PassSearch(ORBITS["low"], WORLD, SPRING)
+    ((way, rows),) = search.chunks(4 * 86_400.0, 5.0, culmination_deg=0.0, sun_elevation_limit_deg=90.0)
+    reached = way.within_reach(rows, np.full(rows.size, 1200.0))
+    never = rows["closest_km"] > 1200.0
+    assert (np.isnan(reached).all(axis=1) == never).all()
+    assert 0 < never.sum() < rows.size
+    _, range_km = way.look(np.ascontiguousarray(rows["station"][~never]), reached[~never])
+    assert range_km == pytest.approx(np.full(range_km.shape, 1200.0), abs=1e-3)
+    assert (rows["start_s"] < reached[:, 0])[~never].all()
+    whole = way.within_reach(rows, np.full(rows.size, 9000.0))
+    assert (whole == np.stack([rows["start_s"], rows["end_s"]], axis=1)).all()
+
+
+@pytest.mark.parametrize("elements", [Elements("Micius", *MICIUS), ORBITS["Molniya"]], ids=lambda item: item.name)
+def test_elements_and_tables_pickle(elements: Elements) -> None:
+    again = pickle.loads(pickle.dumps(elements))
+    assert again == elements
+    dates = np.array([elements.epoch_julian_date + 3.0])
+    assert (propagate(again, dates) == propagate(elements, dates)).all()
+    whole = table(1.0)
+    copy = pickle.loads(pickle.dumps(whole))
+    assert (copy.rows == whole.rows).all()
+    assert (copy.satellites, copy.stations, copy.origin) == (whole.satellites, whole.stations, whole.origin)

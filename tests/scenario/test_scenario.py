@@ -103,9 +103,9 @@ def test_a_link_is_known_by_its_ends() -> None:
 
 @pytest.mark.parametrize("name", ["nowhere", "", "missing.toml", "README.md", "/"])
 def test_an_unknown_scenario_is_refused(name: str) -> None:
-    with pytest.raises(ScenarioError, match="must be one of ring, shanghai-vienna, or an existing TOML file"):
+    with pytest.raises(ScenarioError, match=r"must be one of beijing-shanghai, .*, space-ground, or an existing TOML file"):
         load_scenario(name)
-    assert packaged_scenarios() == ["ring", "shanghai-vienna"]
+    assert {"ring", "shanghai-vienna"} <= set(packaged_scenarios())
 
 
 BROKEN: list[tuple[str, str, str]] = [

@@ -88,6 +88,7 @@ def run(
     """Run a KME until SIGTERM. Logs are JSON lines on standard error; SIGHUP reads SAEs, pairs, peers and ways anew."""
     import asyncio
 
+    from tiandi.control.controller import controlled
     from tiandi.kms.operating.configuration import read_configuration
     from tiandi.kms.operating.logs import log_to_stderr
     from tiandi.kms.operating.service import run as run_service
@@ -95,7 +96,7 @@ def run(
     configuration = read_configuration(config)
     log_to_stderr(log)
     _set_limits()
-    asyncio.run(run_service(configuration))
+    asyncio.run(run_service(configuration, make_routing=controlled))
 
 
 @app.command

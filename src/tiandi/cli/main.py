@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter, Token
 
 import tiandi
-from tiandi.cli import EXIT_FAILED, audit, distill, keys, kme, pki
+from tiandi.cli import EXIT_FAILED, audit, distill, keys, kme, pki, plan, scenarios
 from tiandi.errors import InputError, NoPassError
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ app.command(kme.app)
 app.command(keys.app)
 app.command(pki.app)
 app.command(audit.app)
+app.command(plan.app)
+app.command(scenarios.app)
 
 ScenarioName = Annotated[str, Parameter(name="--scenario", help="Name of a packaged scenario, or a TOML file.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object instead of tables.")]

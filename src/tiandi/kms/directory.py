@@ -5,16 +5,42 @@ The QKDN controller, or a configuration file and the operators' door, writes it;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 from tiandi.errors import InputError, NoRoute, NotAuthorised
+from tiandi.kms.relay.link_reports import LinkReport
 from tiandi.kms.store.supply_keys import Reservation
 
 RelayForm = Literal["hop-by-hop", "announced"]
-FindRoutes = Callable[[str, str, int, int], Sequence[Sequence[str]]]
-"""(source KME, target KME, link key wanted on every hop [bit], how many node-disjoint routes at most) -> routes. Raises NoRoute."""
+TRUST = ("", "foreign", "shared", "own", "guarded")
+"""What a pair may ask of nodes on the way, the least first; as `tiandi.control.topology` has it."""
+
+
+class FindRoutes(Protocol):
+    """At most ``paths`` node-disjoint routes between two KMEs, ``wanted_bit`` of link key on every hop, over no node trusted less than
+    ``least_trust`` (a class of `tiandi.control.topology`). Raises NoRoute when there is none."""
+
+    def __call__(self, source: str, target: str, wanted_bit: int, paths: int, /, *, least_trust: str = "") -> Sequence[Sequence[str]]: ...
+
+
+class Routing(Protocol):
+    """Who decides which ways keys go: a table, or a controller that hears of every link."""
+
+    def find(self, source: str, target: str, wanted_bit: int, paths: int, /, *, least_trust: str = "") -> Sequence[Sequence[str]]:
+        """As `FindRoutes`."""
+        ...
+
+    def __contains__(self, route: object) -> bool: ...
+
+    def neighbours(self, kme: str) -> set[str]:
+        """The KMEs that ``kme`` has links with."""
+        ...
+
+    def heard(self, reports: Sequence[LinkReport]) -> None:
+        """Take up what is new of links."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,8 +77,9 @@ class PairPolicy:
 
     ``priority`` 0 is served first. Rates are of supply key [bit/s]; ``ahead_count`` keys are kept ready, more for a pair that takes more;
     with 0 none is made before it is asked for. At most ``ahead_sizes`` sizes are kept ready, the KME's own ``key_size`` always among
-    them; any other is made as it is asked for. Of ``paths`` node-disjoint routes any ``threshold`` (None: all) make the key. With
-    ``post_quantum`` the keys travel under ML-KEM as well; with the ``relay_form`` "announced" no node on the way forms them (`passing`).
+    them; any other is made as it is asked for. Of ``paths`` node-disjoint routes any ``threshold`` (None: all) make the key, over nodes
+    that are trusted as much as ``least_trust`` says. With ``post_quantum`` the keys travel under ML-KEM as well; with the ``relay_form``
+    "announced" no node on the way forms them (`passing`).
     """
 
     priority: int = 1
@@ -64,9 +91,10 @@ class PairPolicy:
     threshold: int | None = None
     post_quantum: bool = False
     relay_form: RelayForm = "hop-by-hop"
+    least_trust: str = ""
 
 
-def _no_routes(source: str, target: str, wanted_bit: int, paths: int) -> Sequence[Sequence[str]]:
+def _no_routes(source: str, target: str, wanted_bit: int, paths: int, /, *, least_trust: str = "") -> Sequence[Sequence[str]]:
     raise NoRoute(source, target, "the controller named none")
 
 
@@ -109,6 +137,28 @@ class Directory:
     def policy(self, master: str, slave: str) -> PairPolicy:
         """What a pair may have."""
         return self.policies.get((master, slave), self.default_policy)
+
+    def strictest_policy(self, master: str, slaves: Sequence[str]) -> PairPolicy:
+        """How a key that a master shares with several slaves must travel to each: as the most careful of these pairs asks."""
+        policies = [self.policy(master, slave) for slave in slaves]
+        if len(policies) == 1:
+            return policies[0]
+        thresholds = [policy.threshold for policy in policies]
+        return replace(
+            policies[0],
+            paths=max(policy.paths for policy in policies),
+            threshold=None if None in thresholds else max(filter(None, thresholds)),
+            post_quantum=any(policy.post_quantum for policy in policies),
+            relay_form="announced" if any(policy.relay_form == "announced" for policy in policies) else "hop-by-hop",
+            least_trust=max((policy.least_trust for policy in policies), key=TRUST.index),
+        )
+
+    def routes_for(self, master: str, slaves: Sequence[str], source: str, wanted_bit: int, paths: int) -> Sequence[Sequence[str]]:
+        """Routes from the KME ``source`` to that of the first slave, for keys that a master shares with all ``slaves``. Raises NoRoute."""
+        target, least_trust = self.home(slaves[0]), self.strictest_policy(master, slaves).least_trust
+        if least_trust:
+            return self.find_routes(source, target, wanted_bit, paths, least_trust=least_trust)
+        return self.find_routes(source, target, wanted_bit, paths)
 
     def require_pair(self, master: str, slaves: Iterable[str]) -> None:
         """Raise InputError for an SAE that nobody knows, NotAuthorised for a pair that may share no keys."""

@@ -129,11 +129,10 @@ class KeyManagementEntity:
     def available_bps(self, master: str, slave: str) -> int:
         """Key that a pair may count on: its quota, or what the first link on its way brings of late, whichever is less [bit/s]."""
         quota_bps = self.directory.policy(master, slave).maximum_bps
-        target = self.directory.home(slave)
-        try:
-            link_bps = int(self._arrivals[self.directory.find_routes(self.kme_id, target, 0, 1)[0][1]].rate)
-        except (KeyError, NoRoute):
-            link_bps = UNLIMITED_BPS if target == self.kme_id else 0
+        link_bps = UNLIMITED_BPS if self.directory.home(slave) == self.kme_id else 0
+        if not link_bps:
+            with suppress(KeyError, NoRoute):
+                link_bps = int(self._arrivals[self.directory.routes_for(master, [slave], self.kme_id, 0, 1)[0][1]].rate)
         return link_bps if quota_bps is None else min(link_bps, quota_bps)
 
     async def stock_bit(self, peer: str) -> int:
@@ -232,7 +231,7 @@ class KeyManagementEntity:
         extension: bytes = b"",
     ) -> Plan:  # fmt: skip
         """How keys as `reserve` makes them would travel, over routes of ``route_type`` only if it is given. Raises NoRoute, RelayFailed."""
-        policy = self.directory.policy(master, slaves[0])
+        policy = self.directory.strictest_policy(master, slaves)
         homes = {slave: self.directory.home(slave) for slave in slaves}
         targets = sorted(set(homes.values()) - {self.kme_id})
         reservation = Reservation(
@@ -249,7 +248,8 @@ class KeyManagementEntity:
         ways: dict[str, Way] = {}
         for target in targets:
             number = paths or policy.paths
-            found = [route] if route is not None else self._find_routes(target, wanted_bit, number, route_type)
+            those_there_first = sorted(slaves, key=lambda slave: homes[slave] != target)
+            found = [route] if route is not None else self._find_routes(master, those_there_first, wanted_bit, number, route_type)
             if route is None and len(found) < number:
                 raise NoRoute(self.kme_id, target, f"{number} node-disjoint routes are wanted, there are {len(found)}")
             kem_public = await self.exchange.kem_public(target) if policy.post_quantum else b""
@@ -264,11 +264,13 @@ class KeyManagementEntity:
         patience_s = self.directory.satellite_patience_s if reservation.route_type == "satellite" else patience.PATIENCE_S
         return Plan(reservation, homes, ways, ledger.now_ms() + int(1000 * patience_s))
 
-    def _find_routes(self, target: str, wanted_bit: int, number: int, route_type: RouteType | None) -> Sequence[Sequence[str]]:
-        find = self.directory.find_routes
+    def _find_routes(
+        self, master: str, slaves: Sequence[str], wanted_bit: int, number: int, route_type: RouteType | None
+    ) -> Sequence[Sequence[str]]:
+        find = self.directory.routes_for
         if route_type is None:
-            return find(self.kme_id, target, wanted_bit, number)
-        routes = find(self.kme_id, target, wanted_bit, MOST_SHARES)
+            return find(master, slaves, self.kme_id, wanted_bit, number)
+        routes = find(master, slaves, self.kme_id, wanted_bit, MOST_SHARES)
         return [route for route in routes if self._route_type([route]) == route_type][:number]
 
     def is_by_satellite(self, master: str, slave: str) -> bool:
@@ -277,7 +279,7 @@ class KeyManagementEntity:
         if not self.directory.satellites or target == self.kme_id:
             return False
         with suppress(NoRoute):
-            return self._route_type(self.directory.find_routes(self.kme_id, target, 0, policy.paths)) == "satellite"
+            return self._route_type(self.directory.routes_for(master, [slave], self.kme_id, 0, policy.paths)) == "satellite"
         return False
 
     def _route_type(self, routes: Sequence[Sequence[str]]) -> RouteType:

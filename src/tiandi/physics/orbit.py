@@ -71,6 +71,10 @@ class Elements:
         elements._fill(str(message["OBJECT_NAME"]), source, age_limit_days, satellite)
         return elements
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # SGP4's record does not pickle; what it was made from does.
+        return _elements_again, (self.name, self.source, self.age_limit_days)
+
     def _fill(self, name: str, source: tuple[str, ...], age_limit_days: float, satellite: Satrec) -> None:
         for field_name, value in (("name", name), ("source", source), ("age_limit_days", age_limit_days), ("satellite", satellite)):
             object.__setattr__(self, field_name, value)
@@ -94,6 +98,13 @@ class Elements:
                 f"{age_days:.1f} days",
                 f"must lie within {self.age_limit_days:.0f} days; use elements of that date",
             )
+
+
+def _elements_again(name: str, source: tuple[str, ...], age_limit_days: float) -> Elements:
+    """Elements from the ``source`` of others."""
+    if source[0].startswith("1 "):
+        return Elements(name, *source)
+    return Elements.from_omm(dict(line.split(" = ", 1) for line in source), age_limit_days=age_limit_days)
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,18 @@
-"""Every pass of one satellite over many stations: a coarse scan for culminations, then all of them refined at once."""
+"""Every pass of one satellite over many stations: SGP4 once a step for all of them, then loops over a smooth way between the steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sgp4.earth_gravity import wgs72
 
 from tiandi.clock import julian_dates
-from tiandi.physics.orbit import EARTH_ROTATION_RATE_RAD_PER_S, Elements, Positions, Station, propagate, propagate_with_velocities
+from tiandi.physics import pass_kernels
+from tiandi.physics.orbit import EARTH_ROTATION_RATE_RAD_PER_S, Elements, Positions, Station, propagate_with_velocities
 from tiandi.physics.sun import sun_positions
 
 Floats = NDArray[np.float64]
@@ -34,21 +35,42 @@ PASS_ROW = np.dtype(
 
 STEPS_PER_REVOLUTION = 48
 """A satellite turns by at most 7.5 degrees about the Earth's centre in a step, and culminates at most once in two."""
-LOW_SINE = -0.02
-"""The coarse step nearest to a culmination above the horizon stands higher than this sine of elevation: -0.011 at 120 km altitude."""
-CELLS_PER_CHUNK = 1 << 18
-"""Steps times stations looked at together: 2 MB an array."""
-PRECISION_S = 1e-3
-ROUND_LIMIT = 50
+STEPS_PER_CHUNK = 1 << 14
+"""Steps whose positions are held at a time: three weeks of a low orbit, 1 MB."""
 
 
-class Sight(NamedTuple):
-    """A satellite seen from stations, one of each per row, in the Earth-fixed frame: where is up, how far away, and how it moves."""
+class Places:
+    """Stations by number: ``rows`` (n, 6) hold each one's Earth-fixed position [km] and its unit vector up."""
 
-    up: Positions
-    away_km: Positions
-    velocity_km_per_s: Positions
-    acceleration_km_per_s2: Positions
+    def __init__(self, stations: Sequence[Station]) -> None:
+        self.rows: Floats = np.array([[*station.position_km(), *station.horizon_axes()[2]] for station in stations]).reshape(-1, 6)
+
+    def sine(self, positions: Positions, station: Indices) -> Floats:
+        """Sine of the elevation of each Earth-fixed position [km] from the station of that number, shape (n,)."""
+        away = positions - self.rows[station, :3]
+        return np.asarray(_dot(self.rows[station, 3:], away) / np.sqrt(_dot(away, away)))
+
+
+@dataclass(frozen=True)
+class Way:
+    """A stretch of a satellite's way: its motion at even steps, as `tiandi.physics.pass_kernels` explains, and the stations below it."""
+
+    states: Floats
+    grid_s: Floats
+    places: Places
+
+    def look(self, station: Indices, times_s: Floats) -> tuple[Floats, Floats]:
+        """Sine of the elevation and range [km] from station[k] at times_s[k, :] [s], two arrays of that shape."""
+        sine, range_km = pass_kernels.look((self.states, self.grid_s), self.places.rows, station, times_s)
+        return sine, range_km
+
+    def within_reach(self, rows: PassRows, maximum_range_km: Floats) -> Floats:
+        """First and last moment [s] of each pass within its ``maximum_range_km`` (n,), shape (n, 2); not a number where it never is."""
+        passes_s = np.stack([rows["start_s"], rows["culmination_s"], rows["end_s"]], axis=1)
+        reached: Floats = pass_kernels.reach(
+            (self.states, self.grid_s), self.places.rows, np.ascontiguousarray(rows["station"]), passes_s, maximum_range_km
+        )
+        return reached
 
 
 class PassSearch:
@@ -56,112 +78,67 @@ class PassSearch:
 
     def __init__(self, elements: Elements, stations: Sequence[Station], origin: datetime) -> None:
         self._elements, self._origin = elements, origin
-        self._sites_km = np.array([station.position_km() for station in stations])
-        self._ups = np.array([station.horizon_axes()[2] for station in stations])
+        self._places = Places(stations)
         eccentricity = elements.satellite.ecco
         turning_at_perigee = (1.0 + eccentricity) ** 2 / (1.0 - eccentricity**2) ** 1.5
         self._step_s = elements.period_s / (STEPS_PER_REVOLUTION * turning_at_perigee)
-        self._margin = int(np.ceil(elements.period_s / self._step_s))
+        self._margin = int(np.ceil(elements.period_s / self._step_s)) + 1
 
-    def passes(self, end_s: float, cutoff_deg: float) -> PassRows:
+    def passes(
+        self, end_s: float, cutoff_deg: ArrayLike, *, culmination_deg: ArrayLike = 0.0, sun_elevation_limit_deg: ArrayLike = 90.0
+    ) -> PassRows:
         """Passes above ``cutoff_deg`` that culminate in [0, ``end_s``], as rows of `PASS_ROW` by station and time.
 
-        Left out are satellites that stand still: a pass must rise and set within a revolution of its culmination.
+        They culminate at ``culmination_deg`` or higher while the sun is no higher than its limit; each of the three limits is one number or
+        one a station. Left out are satellites that stand still: a pass must rise and set within a revolution of its culmination.
         """
-        cutoff = float(np.sin(np.radians(cutoff_deg)))
-        station, before_s, middle_s, after_s = self._candidates(end_s, cutoff)
-        top_s = self._zeros(_culminating, middle_s, (middle_s - self._step_s, middle_s + self._step_s), station, rising=False)
-        high = self._sine(self._at(top_s), station) > cutoff
-        station, before_s, top_s, after_s = station[high], before_s[high], top_s[high], after_s[high]
+        chunks = self.chunks(end_s, cutoff_deg, culmination_deg=culmination_deg, sun_elevation_limit_deg=sun_elevation_limit_deg)
+        rows = np.concatenate([rows for _, rows in chunks])
+        return rows[np.lexsort((rows["culmination_s"], rows["station"]))]
 
-        def above(sight: Sight) -> tuple[Floats, Floats]:
-            return _above(sight, cutoff)
+    def chunks(
+        self, end_s: float, cutoff_deg: ArrayLike, *, culmination_deg: ArrayLike, sun_elevation_limit_deg: ArrayLike
+    ) -> Iterator[tuple[Way, PassRows]]:
+        """The same passes, some weeks at a time, with the stretch of the way in which they lie."""
+        cutoffs, lowest_deg, sun_limit_deg = (
+            np.broadcast_to(np.asarray(limit, float), len(self._places.rows)).copy()
+            for limit in (cutoff_deg, culmination_deg, sun_elevation_limit_deg)
+        )
+        cutoffs = np.sin(np.radians(cutoffs))
+        last = int(np.floor(end_s / self._step_s)) + 1
+        for first in range(0, last, STEPS_PER_CHUNK):
+            way = self._way(first - self._margin, min(first + STEPS_PER_CHUNK, last) + self._margin)
+            until_s = (first + STEPS_PER_CHUNK) * self._step_s if first + STEPS_PER_CHUNK < last else np.nextafter(end_s, np.inf)
+            station, found = self._culminations(way, cutoffs, np.array([first * self._step_s, until_s]))
+            # Most passes fall away here, before it is worked out when they rise and set.
+            sun = sun_positions(julian_dates(self._origin, found[:, 1]))
+            sun_deg = np.degrees(np.arcsin(self._places.sine(sun, station)))
+            top_deg = np.degrees(np.arcsin(np.minimum(found[:, 2], 1.0)))
+            usable = (sun_deg <= sun_limit_deg[station]) & (top_deg >= lowest_deg[station])
+            station, found = station[usable], found[usable]
+            edges = pass_kernels.edges((way.states, way.grid_s), self._places.rows, station, cutoffs, found)
+            rows = np.zeros(station.size, PASS_ROW)
+            rows["station"], rows["culmination_s"], rows["culmination_deg"] = station, found[:, 1], top_deg[usable]
+            rows["start_s"], rows["end_s"], rows["closest_km"] = edges[:, 0], edges[:, 1], edges[:, 3]
+            rows["sun_elevation_deg"] = sun_deg[usable]
+            yield way, rows
 
-        rows = np.zeros(top_s.size, PASS_ROW)
-        rows["station"], rows["culmination_s"] = station, top_s
-        rows["start_s"] = self._zeros(above, before_s + 0.5 * self._step_s, (before_s, top_s), station, rising=True)
-        rows["end_s"] = self._zeros(above, after_s - 0.5 * self._step_s, (top_s, after_s), station, rising=False)
-        rows["culmination_deg"] = np.degrees(np.arcsin(self._sine(self._at(top_s), station)))
-        rows = _highest_of_each_pass(rows)
-        rows = rows[(rows["culmination_s"] >= 0.0) & (rows["culmination_s"] <= end_s)]
-        station, top_s = rows["station"], rows["culmination_s"]
-        nearest_s = self._zeros(_approaching, top_s, (rows["start_s"], rows["end_s"]), station, rising=True)
-        rows["closest_km"] = np.linalg.norm(self._at(nearest_s) - self._sites_km[station], axis=1)
-        rows["sun_elevation_deg"] = np.degrees(np.arcsin(self._sine(sun_positions(self._dates(top_s)), station)))
-        return rows
+    def _culminations(self, way: Way, cutoffs: Floats, window_s: Floats) -> tuple[Indices, Floats]:
+        """Rows of `pass_kernels.culminations` of all stations one after another, and whose they are."""
+        buffer = np.empty((way.states.shape[0] // 2 + 2, 4))
+        stations, found = [np.empty(0, np.int64)], [buffer[:0]]
+        for number, place in enumerate(self._places.rows):
+            count = pass_kernels.culminations((way.states, way.grid_s), place, cutoffs[number], window_s, buffer)
+            stations.append(np.full(count, number))
+            found.append(buffer[:count].copy())
+        return np.concatenate(stations), np.concatenate(found)
 
-    def _candidates(self, end_s: float, cutoff: float) -> tuple[Indices, Floats, Floats, Floats]:
-        """Steps at which a satellite stands highest: station, last step below the cut-off, the highest, first step below it."""
-        first, last = -self._margin, int(np.ceil(end_s / self._step_s)) + self._margin
-        size = max(STEPS_PER_REVOLUTION, CELLS_PER_CHUNK // len(self._sites_km))
-        found = [self._scan(start, min(start + size, last), cutoff) for start in range(first, last, size)]
-        station, before, middle, after = (np.concatenate(column) for column in zip(*found, strict=True))
-        return station, before * self._step_s, middle * self._step_s, after * self._step_s
-
-    def _scan(self, first: int, last: int, cutoff: float) -> tuple[Indices, Indices, Indices, Indices]:
-        """Candidates in steps [first, last), looking a revolution beyond for where they rise and set."""
-        steps = np.arange(first - self._margin, last + self._margin, dtype=np.int64)
-        sine = self._sine_everywhere(self._at(steps * self._step_s))
-        inner = sine[:, self._margin : -self._margin]
-        earlier, later = sine[:, self._margin - 1 : -self._margin - 1], sine[:, self._margin + 1 : steps.size - self._margin + 1]
-        station, index = np.nonzero((inner > earlier) & (inner >= later) & (inner > LOW_SINE))
-        index += self._margin
-        numbers = np.arange(steps.size, dtype=np.int64)
-        below = sine <= cutoff
-        last_below = np.maximum.accumulate(np.where(below, numbers, -1), axis=1)[station, index - 1]
-        first_below = np.minimum.accumulate(np.where(below, numbers, steps.size)[:, ::-1], axis=1)[:, ::-1][station, index + 1]
-        whole = (last_below >= 0) & (first_below < steps.size)
-        return station[whole], steps[last_below[whole]], steps[index[whole]], steps[first_below[whole]]
-
-    def _sine_everywhere(self, positions: Positions) -> Floats:
-        """Sine of the elevation of each position from each station, shape (stations, n)."""
-        height_km = self._ups @ positions.T - _dot(self._ups, self._sites_km)[:, None]
-        square = _dot(self._sites_km, self._sites_km)[:, None] + _dot(positions, positions) - 2.0 * (self._sites_km @ positions.T)
-        return np.asarray(height_km / np.sqrt(square))
-
-    def _sine(self, positions: Positions, station: Indices) -> Floats:
-        """Sine of the elevation of each position from the station of that number, shape (n,)."""
-        away = positions - self._sites_km[station]
-        return np.asarray(_dot(self._ups[station], away) / np.sqrt(_dot(away, away)))
-
-    def _dates(self, offsets_s: Floats) -> Floats:
-        return julian_dates(self._origin, offsets_s)
-
-    def _at(self, offsets_s: Floats) -> Positions:
-        return propagate(self._elements, self._dates(offsets_s))
-
-    def _sight(self, offsets_s: Floats, station: Indices) -> Sight:
-        positions, velocities = propagate_with_velocities(self._elements, self._dates(offsets_s))
-        return Sight(self._ups[station], positions - self._sites_km[station], velocities, _acceleration(positions, velocities))
-
-    def _zeros(
-        self,
-        function: Callable[[Sight], tuple[Floats, Floats]],
-        guess_s: Floats,
-        bracket_s: tuple[Floats, Floats],
-        station: Indices,
-        *,
-        rising: bool,
-    ) -> Floats:
-        """Where ``function``, which gives value and rate, passes zero in each bracket: Newton's steps, halving where one leads out.
-
-        It goes from below to above zero when ``rising``, else from above to below; where it does neither, the answer is an end.
-        """
-        offsets_s, low_s, high_s = guess_s.copy(), bracket_s[0].copy(), bracket_s[1].copy()
-        active = np.arange(guess_s.size)
-        for _ in range(ROUND_LIMIT):
-            if active.size == 0:
-                break
-            here_s = offsets_s[active]
-            value, rate = function(self._sight(here_s, station[active]))
-            early = (value < 0.0) == rising
-            low_s[active] = np.where(early, here_s, low_s[active])
-            high_s[active] = np.where(early, high_s[active], here_s)
-            newton_s = here_s - value / np.where(rate == 0.0, np.inf, rate)
-            inside = (low_s[active] <= newton_s) & (newton_s <= high_s[active])
-            offsets_s[active] = np.where(inside, newton_s, 0.5 * (low_s[active] + high_s[active]))
-            active = active[np.abs(offsets_s[active] - here_s) > PRECISION_S]
-        return offsets_s
+    def _way(self, first: int, last: int) -> Way:
+        """Steps ``first`` to ``last``."""
+        offsets_s = np.arange(first, last + 1, dtype=np.float64) * self._step_s
+        positions, velocities = propagate_with_velocities(self._elements, julian_dates(self._origin, offsets_s))
+        states = np.concatenate([positions, velocities, _acceleration(positions, velocities)], axis=1)
+        return Way(states, np.array([offsets_s[0], self._step_s]), self._places)
 
 
 def _dot(left: Positions, right: Positions) -> Floats:
@@ -169,41 +146,13 @@ def _dot(left: Positions, right: Positions) -> Floats:
 
 
 def _acceleration(positions: Positions, velocities: Positions) -> Positions:
-    """Acceleration in the turning frame [km/s^2] about a round Earth: good to a part in 1,000, which is enough to aim Newton's steps."""
+    """Acceleration in the turning frame [km/s^2] about a flattened Earth (J2; Montenbruck, Gill 2000, section 3.2, recalled)."""
     turning = EARTH_ROTATION_RATE_RAD_PER_S
-    acceleration = -wgs72.mu * positions / (_dot(positions, positions) ** 1.5)[:, None]
+    square = _dot(positions, positions)
+    flattening = 1.5 * wgs72.j2 * wgs72.radiusearthkm**2 / square
+    height = 5.0 * positions[:, 2] ** 2 / square
+    inward = np.stack([1.0 + flattening * (1.0 - height), 1.0 + flattening * (1.0 - height), 1.0 + flattening * (3.0 - height)], axis=1)
+    acceleration = -wgs72.mu / (square**1.5)[:, None] * positions * inward
     acceleration[:, 0] += 2 * turning * velocities[:, 1] + turning**2 * positions[:, 0]
     acceleration[:, 1] += -2 * turning * velocities[:, 0] + turning**2 * positions[:, 1]
     return np.asarray(acceleration)
-
-
-def _above(sight: Sight, cutoff: float) -> tuple[Floats, Floats]:
-    """Sine of the elevation less ``cutoff``, and its rate."""
-    up, away, velocity, _ = sight
-    square = _dot(away, away)
-    sine = _dot(up, away) / np.sqrt(square)
-    return sine - cutoff, _dot(up, velocity) / np.sqrt(square) - sine * _dot(away, velocity) / square
-
-
-def _culminating(sight: Sight) -> tuple[Floats, Floats]:
-    """Rate of the sine of the elevation times the range, and its own rate."""
-    up, away, velocity, acceleration = sight
-    square, height, climb, drift = _dot(away, away), _dot(up, away), _dot(up, velocity), _dot(away, velocity)
-    drift_rate = _dot(velocity, velocity) + _dot(away, acceleration)
-    value = climb - height * drift / square
-    return value, _dot(up, acceleration) - (climb * drift + height * drift_rate - 2.0 * height * drift**2 / square) / square
-
-
-def _approaching(sight: Sight) -> tuple[Floats, Floats]:
-    """Rate of half the square of the range, and its own rate."""
-    _, away, velocity, acceleration = sight
-    return _dot(away, velocity), _dot(velocity, velocity) + _dot(away, acceleration)
-
-
-def _highest_of_each_pass(rows: PassRows) -> PassRows:
-    """One row a pass, by station and time; a pass that culminates twice, or was met in two chunks, has several rows at first."""
-    rows = rows[np.lexsort((rows["start_s"], rows["station"]))]
-    fresh = (rows["station"][1:] != rows["station"][:-1]) | (rows["start_s"][1:] > rows["end_s"][:-1])
-    number = np.concatenate([[0], np.cumsum(fresh)])[: rows.size]
-    rows = rows[np.lexsort((rows["culmination_deg"], number))]
-    return rows[np.flatnonzero(np.diff(number, append=-1))]

@@ -108,10 +108,14 @@ def tabulate_passes(
     for number, elements in enumerate(satellites):
         elements.require_age(start)
         elements.require_age(end)
-        rows = PassSearch(elements, stations, start).passes((end - start).total_seconds(), visibility.elevation_cutoff_deg)
+        rows = PassSearch(elements, stations, start).passes(
+            (end - start).total_seconds(),
+            visibility.elevation_cutoff_deg,
+            culmination_deg=visibility.culmination_deg,
+            sun_elevation_limit_deg=visibility.sun_elevation_limit_deg,
+        )
         rows["satellite"] = number
-        usable = (rows["culmination_deg"] >= visibility.culmination_deg) & (rows["sun_elevation_deg"] <= visibility.sun_elevation_limit_deg)
-        found.append(rows[usable])
+        found.append(rows)
     return PassTable(tuple(satellites), tuple(stations), start, np.concatenate(found))
 
 

@@ -10,6 +10,7 @@ from tiandi.limits import require_within
 from tiandi.physics.equipment import Receiver, Transmitter
 from tiandi.physics.orbit import Elements, Station
 from tiandi.physics.passes import Visibility
+from tiandi.planning.climates import Climate
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class StudyInputs:
     satellites: tuple[PlannedSatellite, ...] = ()
     stations: tuple[PlannedStation, ...] = ()
     demands: tuple[Demand, ...] = ()
-    climates: dict[str, object] = field(default_factory=dict)
+    climates: dict[str, Climate] = field(default_factory=dict)
     prices: Prices | None = None
     epsilon_secrecy: float = 1e-9
     epsilon_correctness: float = 1e-15

@@ -15,12 +15,13 @@ from pathlib import Path
 import msgspec
 
 from tiandi.clock import SimulatedClock, format_utc
-from tiandi.control.routing import LinkState, find_route
+from tiandi.control.link_states import LinkStates
+from tiandi.control.routing import Router
 from tiandi.errors import InputError, NoRoute, RelayFailed
 from tiandi.quantum.link import Eavesdropper, LinkBlock
 from tiandi.random import twin_generator
 from tiandi.scenario.checks import LINK_JOINT
-from tiandi.scenario.network import RunningNetwork, relay_bit
+from tiandi.scenario.network import RunningNetwork, relay_bit, relay_topology
 from tiandi.scenario.report import MODEL_NOTES, EavesdropperReport, Hop, LinkRow, PassRow, PictureReport, Report, TextReport
 from tiandi.scenario.scenario import PlannedLink, Scenario
 from tiandi.scenario.state import state_folder
@@ -122,15 +123,17 @@ def _require_enough_key(scenario: Scenario, planned: list[PlannedLink], text: st
     """Raise InputError when no way through the network is expected to have the key that ``text`` and the picture take."""
     forecast = {item.link.name: item.link.forecast(item.duration_s).secret_bit * FORECAST_MARGIN for item in planned}
     # Each end of a link sends under half of a block; a satellite hands over its halves, of which each station sends under half.
-    states = [LinkState(fibre.name, fibre.ends, int(forecast[fibre.name] / 2)) for fibre in scenario.file.topology.fibres]
+    states = LinkStates(relay_topology(scenario.file.topology, str))
+    for fibre in scenario.file.topology.fibres:
+        states.update(fibre.name, stock_bit=int(forecast[fibre.name] / 2))
     for hand_over in scenario.file.topology.hand_overs:
         least = min(forecast[f"{hand_over.satellite}{LINK_JOINT}{station}"] for station in hand_over.stations)
-        states.append(LinkState(hand_over.name, hand_over.ends, int(least / 4)))
+        states.update(hand_over.name, stock_bit=int(least / 4))
     homes = {application.sae: application.node for application in scenario.file.topology.applications}
     options = scenario.file.run.message
     wanted_bit = relay_bit(keys_for_text(text) + keys_for_file(scenario.picture_path.read_bytes()))
     try:
-        find_route(states, homes[options.sender], homes[options.recipient], wanted_bit=wanted_bit)
+        Router(states).find_routes(homes[options.sender], homes[options.recipient], wanted_bit=wanted_bit)
     except NoRoute as error:
         raise InputError("message", f"{len(text.encode())} bytes", f"is more than this network is expected to carry: {error.why}") from None
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
 from tiandi.clock import Clock
-from tiandi.control.routing import LinkState, find_route
+from tiandi.control.controller import Controller
+from tiandi.control.link_states import SATELLITE_WAIT_S
+from tiandi.control.routing import RoutePolicy
+from tiandi.control.topology import Link, Node, Topology
 from tiandi.distill.records import KeyBlock
 from tiandi.errors import DistillationAborted, NoRoute, NoSecretKey, ScenarioError
 from tiandi.kms.client import KeyClient
@@ -27,6 +31,7 @@ from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 from tiandi.management.alarms import Alarm, FaultManager
 from tiandi.quantum.link import LinkBlock
 from tiandi.scenario import schema
+from tiandi.scenario.checks import LINK_JOINT
 from tiandi.scenario.scenario import Scenario
 from tiandi.tags import TAG_KEY_BYTE
 from tiandi.units import BIT_PER_BYTE
@@ -40,6 +45,20 @@ def kme_identity(node: str) -> str:
 def relay_bit(number: int) -> int:
     """Link key that ``number`` supply keys take on every hop [bit]: their pads, and tags for each portion."""
     return number * KEY_SIZE_BIT + -(-number // MAX_KEY_PER_REQUEST) * OVERHEAD_BIT
+
+
+def relay_topology(topology: schema.Topology, named: Callable[[str], str] = kme_identity) -> Topology:
+    """What the controller relays keys over, its nodes as ``named`` calls them: fibres, and hand-overs between two stations.
+
+    The light of a downlink makes key that its satellite hands over: no keys are relayed over it.
+    """
+    fibres = [Link(entry.name, _ends(entry, named), length_km=entry.length_km) for entry in topology.fibres]
+    hand_overs = [Link(entry.name, _ends(entry, named), "downlink") for entry in topology.hand_overs]
+    return Topology.of([Node(named(entry.name), entry.kind, entry.trust) for entry in topology.nodes], [*fibres, *hand_overs])
+
+
+def _ends(entry: schema.FibreEntry | schema.DownlinkEntry | schema.HandOverEntry, named: Callable[[str], str]) -> tuple[str, str]:
+    return named(entry.ends[0]), named(entry.ends[1])
 
 
 class QkdLinkEnd:
@@ -65,7 +84,8 @@ class QkdLinkEnd:
 class RunningNetwork:
     """A context manager: inside it every KME of ``scenario`` serves HTTPS on the loopback address.
 
-    ``folder`` takes key stores and certificates. Raises StateError when a port is taken.
+    ``controller`` knows its links as they were when `look` or `relay_keys` was called last. ``folder`` takes key stores and certificates.
+    Raises StateError when a port is taken.
     """
 
     def __init__(self, scenario: Scenario, folder: Path, clock: Clock) -> None:
@@ -92,10 +112,12 @@ class RunningNetwork:
         joints: list[schema.FibreEntry | schema.DownlinkEntry | schema.HandOverEntry]
         joints = [*self._topology.fibres, *self._topology.downlinks, *self._topology.hand_overs]
         for entry in joints:
-            self._links[entry.name] = (kme_identity(entry.ends[0]), kme_identity(entry.ends[1]))
+            self._links[entry.name] = _ends(entry, kme_identity)
         for hand_over in self._topology.hand_overs:
             self._host.directory.satellites.add(kme_identity(hand_over.satellite))
             self._host.directory.hand_overs.add((kme_identity(hand_over.satellite), *self._links[hand_over.name]))
+        self.controller = Controller(relay_topology(self._topology))
+        self._expected: dict[str, datetime] = {}
 
     def _add_kme(self, node: str, folder: Path, port: int) -> None:
         kme = kme_identity(node)
@@ -136,47 +158,75 @@ class RunningNetwork:
                 end.put(key)
                 self._host.call(self._host.entities[kme].collect(end))
             self._host.call(self._host.entities[kmes[0]].exchange.compare(kmes[1]))
+            if block.link in self.controller.topology.links:
+                self.controller.states.update(block.link, qber=block.ledger.qber)
             return None
         causes = {
             self._node_of[kme]: outcome if isinstance(outcome, DistillationAborted) else NoSecretKey("the peer destroyed the block")
             for kme, outcome in zip(self._links[block.link], (alice, bob), strict=True)
         }
-        return self.faults.block_aborted(block.link, self._clock.now(), causes)
+        alarm = self.faults.block_aborted(block.link, self._clock.now(), causes)
+        if block.link in self.controller.topology.links:
+            self._look_at(block.link)
+        return alarm
 
     def hand_over_all(self) -> dict[str, int]:
         """Let every satellite make its stations share all the key it has for both; returns bits by link."""
-        shared = {}
-        for entry in self._topology.hand_overs:
-            satellite = self.entity(entry.satellite)
-            stations = tuple(kme_identity(station) for station in entry.stations)
-            stock_bit = min(self._host.call(satellite.stock_bit(station)) for station in stations)
-            length_byte = stock_bit // BIT_PER_BYTE - TAG_KEY_BYTE
-            if length_byte >= LEAST_BLOCK_BYTE:
-                self._host.call(satellite.exchange.hand_over(stations[0], stations[1], length_byte))
-                self._host.call(self._host.entities[stations[0]].exchange.compare(stations[1]))
-                shared[entry.name] = length_byte * BIT_PER_BYTE
-        return shared
+        shared = {entry.name: self.hand_over(entry) for entry in self._topology.hand_overs}
+        return {name: bit for name, bit in shared.items() if bit}
 
-    def link_states(self) -> list[LinkState]:
-        """Every link over which keys can be relayed, with the stock that both ends hold."""
-        states = []
-        names = [entry.name for entry in self._topology.fibres] + [entry.name for entry in self._topology.hand_overs]
-        for name in names:
-            here, there = self._links[name]
-            stock_bit = min(self._host.call(self._host.entities[a].stock_bit(b)) for a, b in ((here, there), (there, here)))
-            note = self.faults.out_of_service(name)
-            states.append(LinkState(name, (here, there), stock_bit, note is None, note or ""))
-        return states
+    def hand_over(self, entry: schema.HandOverEntry) -> int:
+        """Let a satellite make two stations share all the key it has for both; returns bits, 0 where it has too little.
 
-    def relay_keys(self, master: str, slave: str, number: int) -> tuple[list[str], list[UUID]]:
+        Key of a downlink that is out of service stays aboard. Raises RelayFailed when a station refuses or is not reached.
+        """
+        if any(self.faults.out_of_service(f"{entry.satellite}{LINK_JOINT}{station}") for station in entry.stations):
+            return 0
+        satellite, stations = self.entity(entry.satellite), self._links[entry.name]
+        length_byte = min(self.stock_bit(entry.satellite, station) for station in entry.stations) // BIT_PER_BYTE - TAG_KEY_BYTE
+        if length_byte < LEAST_BLOCK_BYTE:
+            return 0
+        self._host.call(satellite.exchange.hand_over(*stations, length_byte))
+        self._host.call(self._host.entities[stations[0]].exchange.compare(stations[1]))
+        return length_byte * BIT_PER_BYTE
+
+    def stock_bit(self, here: str, there: str) -> int:
+        """Link key [bit] under which the KME of a node can send to that of another."""
+        return self._host.call(self.entity(here).stock_bit(kme_identity(there)))
+
+    def expect(self, link: str, moment: datetime) -> None:
+        """A hand-over ``link`` that is empty gets key again at ``moment``, as far as is planned: keys that would go over it wait."""
+        self._expected[link] = moment
+
+    def look(self) -> None:
+        """Let the controller know every link as it is now: the stock that both ends hold, alarms, how long keys wait for a satellite."""
+        for name in self.controller.topology.links:
+            self._look_at(name)
+
+    def _look_at(self, name: str) -> None:
+        here, there = self._links[name]
+        stock_bit = min(self._host.call(self._host.entities[a].stock_bit(b)) for a, b in ((here, there), (there, here)))
+        note = self.faults.out_of_service(name)
+        wait_s = None
+        if self.controller.topology.links[name].kind == "downlink":
+            wait_s = self._wait_s(name) if stock_bit < relay_bit(1) else 0.0  # What was handed over waits for nobody.
+        self.controller.states.update(name, stock_bit=stock_bit, in_service=note is None, note=note or "", wait_s=wait_s)
+
+    def _wait_s(self, name: str) -> float:
+        if name not in self._expected:
+            return SATELLITE_WAIT_S
+        return max(0.0, (self._expected[name] - self._clock.now()).total_seconds())
+
+    def relay_keys(self, master: str, slave: str, number: int, *, policy: RoutePolicy | None = None) -> tuple[list[str], list[UUID]]:
         """Make ``number`` keys ready for a pair of SAEs; returns the nodes on the way and the key identifiers.
 
-        Raises NoRoute when no chain of links in service has enough key, RelayFailed when the relay stops on the way.
+        Raises NoRoute when no chain of links in service that ``policy`` allows has enough key, RelayFailed when the relay stops on the way.
         """
         homes = [self._host.directory.home(sae) for sae in (master, slave)]
         portions = [min(MAX_KEY_PER_REQUEST, number - start) for start in range(0, number, MAX_KEY_PER_REQUEST)]
+        self.look()
         try:
-            route = find_route(self.link_states(), homes[0], homes[1], wanted_bit=relay_bit(number))
+            (route,) = self.controller.routes(homes[0], homes[1], relay_bit(number), 1, policy=policy)
         except NoRoute as error:
             raise NoRoute(self._node_of[homes[0]], self._node_of[homes[1]], error.why) from None
         approved = tuple(route)

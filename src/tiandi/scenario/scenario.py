@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property, partial
@@ -24,9 +23,12 @@ from tiandi.quantum.channel import DownlinkChannel, FibreChannel
 from tiandi.quantum.link import QkdLink, SecuritySettings
 from tiandi.scenario import schema
 from tiandi.scenario.checks import check_names, known, named, within
+from tiandi.scenario.expansion import expand
+from tiandi.scenario.reading import read_file
+from tiandi.scenario.satellites import elements_of, spacecraft_of
 from tiandi.service.messaging import require_file, require_text
 
-FILE_LIMIT_BYTE = 10_000_000
+DEFAULT_PICTURE = "postcard.png"
 USEFUL_SECRET_BIT = 2048
 """A block with less than this is used up by its own authentication and one relayed key."""
 
@@ -64,59 +66,47 @@ def _data() -> Any:
 
 
 def _read(path: Path) -> Scenario:
-    if path.stat().st_size > FILE_LIMIT_BYTE:
-        raise ScenarioError("scenario", str(path), f"must be smaller than {FILE_LIMIT_BYTE} bytes")
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ScenarioError("scenario", str(path), f"must be TOML in UTF-8: {error}") from None
-    try:
-        file = msgspec.convert(raw, schema.ScenarioFile)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        field = where.strip("`.[]")
-        raise ScenarioError(field or "scenario", _value_at(raw, field) if field else str(path), what) from None
-    return Scenario(file, path.parent)
-
-
-def _value_at(raw: Any, field: str) -> Any:
-    """The value a field path like ``topology.fibres[3].length_km`` names, or None."""
-    try:
-        for part in field.replace("[", ".").replace("]", "").split("."):
-            raw = raw[int(part)] if isinstance(raw, list) else raw[part]
-    except (KeyError, IndexError, ValueError, TypeError):
-        return None
-    return raw
+    return Scenario(read_file(path), path.parent)
 
 
 class Scenario:
     """A checked scenario. Raises ScenarioError on names that do not fit together and values out of their range."""
 
     def __init__(self, file: schema.ScenarioFile, folder: Path) -> None:
-        self.file = file
-        self.name, self.title = file.name, file.title
         if file.format != schema.FORMAT_VERSION:
             raise ScenarioError("format", file.format, f"must be {schema.FORMAT_VERSION}")
+        self.file = file = expand(file)
+        self.folder = folder
+        self.name, self.title = file.name, file.title
         check_names(file)
         options = file.run
         within("run.block_sifted_bit", options.block_sifted_bit, 10_000, 100_000_000)
         within("run.maximum_block_s", options.maximum_block_s, 1.0, 86_400.0)
         within("run.port_base", options.port_base, 0, 65_535 - len(file.topology.nodes))
-        named("run.message", lambda: require_text(options.message.text, "text"))
         self.security = named(
             "run",
             lambda: SecuritySettings(options.epsilon_secrecy, options.epsilon_correctness, options.qber_limit),
         )
-        self.picture_path = folder / options.message.picture
+        if options.demonstration is not None:
+            self._check_message(options.demonstration)
+        self._links = {entry.name: self._fibre_link(number, entry) for number, entry in enumerate(file.topology.fibres)}
+
+    @property
+    def picture_path(self) -> Path:
+        """The picture that the demonstration sends. Raises ScenarioError in a scenario without a message."""
+        picture = self.file.run.message.picture
+        return self.folder / picture if picture else Path(str(_data() / DEFAULT_PICTURE))
+
+    def _check_message(self, message: schema.MessageOptions) -> None:
+        named("run.message", lambda: require_text(message.text, "text"))
         if not self.picture_path.is_file():
-            raise ScenarioError("run.message.picture", options.message.picture, "must be a file beside the scenario")
+            raise ScenarioError("run.message.picture", message.picture, "must be a file beside the scenario")
         named("run.message", partial(require_file, self.picture_path.stat().st_size, "picture"))
         try:
             with Image.open(self.picture_path) as picture:
                 picture.verify()
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ScenarioError("run.message.picture", options.message.picture, f"must be a picture: {error}") from None
-        self._links = {entry.name: self._fibre_link(number, entry) for number, entry in enumerate(file.topology.fibres)}
+            raise ScenarioError("run.message.picture", message.picture, f"must be a picture: {error}") from None
 
     # Links.
 
@@ -142,7 +132,7 @@ class Scenario:
         return QkdLink(
             *entry.ends,
             transmitter=self._transmitter(sheet.transmitter),
-            receiver=self._receiver(sheet.receiver),
+            receiver=self.receiver(sheet.receiver),
             channel=channel,
             security=self.security,
         )
@@ -165,6 +155,11 @@ class Scenario:
             )
         return PlannedLink(link, duration_s)
 
+    def fibre_rate_bps(self, number: int) -> float:
+        """Expected key rate of one system of a fibre [bit/s], block after block. Raises ScenarioError when key cannot cross it."""
+        planned = self._planned(number, self.file.topology.fibres[number])
+        return planned.link.forecast(planned.duration_s).secret_bit / planned.duration_s
+
     def _longest_useful_km(self, number: int, entry: schema.FibreEntry) -> float:
         """The greatest length, to 1 km, over which this equipment makes a useful block."""
         low, high = 0.0, entry.length_km
@@ -178,7 +173,22 @@ class Scenario:
     def _transmitter(self, name: str) -> Transmitter:
         return _from_sheet(Transmitter, self.file.equipment.transmitters[name], f"equipment.transmitters.{name}")
 
-    def _receiver(self, name: str) -> Receiver:
+    def sender(self, satellite: str, named_by_link: str = "") -> Transmitter:
+        """The transmitter of a satellite: that which its link names, its own, or that of its data sheet.
+
+        Raises ScenarioError when it has none.
+        """
+        entry = self._satellites[satellite]
+        name = named_by_link or entry.transmitter
+        if name:
+            return self._transmitter(name)
+        sheet = spacecraft_of(entry)
+        if sheet is None or sheet.transmitter is None:
+            raise ScenarioError(f"topology.satellites ({satellite}).sheet", entry.sheet, "must be of a satellite that sends light down")
+        return sheet.transmitter
+
+    def receiver(self, name: str) -> Receiver:
+        """The receiver of that name in the scenario's equipment."""
         equipment = self.file.equipment
         sheet = equipment.receivers[name]
         detector = _from_sheet(Detector, equipment.detectors[sheet.detector], f"equipment.detectors.{sheet.detector}")
@@ -192,10 +202,44 @@ class Scenario:
         sky = self._sky()
         return parse_utc(sky.start, "run.sky.from"), parse_utc(sky.end, "run.sky.to")
 
+    @cached_property
+    def plan_window(self) -> tuple[datetime, datetime]:
+        """From when to when a study looks, as the plan says, else the sky. Raises ScenarioError when neither does or it is empty."""
+        plan, sky = self.file.plan, self.file.run.sky
+        if plan is None and sky is None:
+            raise ScenarioError("plan.from", None, "must say when the study begins")
+        start, end = self.window if plan is None else (parse_utc(plan.start, "plan.from"), parse_utc(plan.end, "plan.to"))
+        if end <= start:
+            raise ScenarioError("plan.to", format_utc(end), f"must be later than from = {format_utc(start)}")
+        return start, end
+
     def _sky(self) -> schema.SkyOptions:
-        if self.file.run.sky is None:
+        """The sky of the demonstration, or where there is none that of the plan."""
+        if self.file.run.sky is not None:
+            return self.file.run.sky
+        plan = self.file.plan
+        if plan is None or not self.file.topology.downlinks:
             raise ScenarioError("scenario", self.name, "has no satellites")
-        return self.file.run.sky
+        return schema.SkyOptions(
+            start=plan.start,
+            end=plan.end,
+            elevation_cutoff_deg=plan.elevation_cutoff_deg,
+            culmination_deg=plan.culmination_deg,
+            sun_elevation_limit_deg=plan.sun_elevation_limit_deg,
+        )
+
+    def elements(self, satellite: str) -> Elements:
+        """The elements of a satellite. Raises ScenarioError when there is none of that name, ElementsError when its lines cannot be."""
+        known("satellite", satellite, self._satellites)
+        return elements_of(self._satellites[satellite], self.plan_window[0])
+
+    @cached_property
+    def _nodes(self) -> dict[str, schema.NodeEntry]:
+        return {entry.name: entry for entry in self.file.topology.nodes}
+
+    @cached_property
+    def _satellites(self) -> dict[str, schema.SatelliteEntry]:
+        return {entry.name: entry for entry in self.file.topology.satellites}
 
     def passes(self, *, station: str | None = None, start: datetime | None = None, end: datetime | None = None) -> list[SatellitePass]:
         """Usable passes over every station, or one, in order of time; without times, in the scenario's window.
@@ -230,22 +274,21 @@ class Scenario:
 
     def _passes_of(self, entry: schema.DownlinkEntry, start: datetime, end: datetime) -> list[SatellitePass]:
         sky = self._sky()
-        satellite = next(item for item in self.file.topology.satellites if item.name == entry.satellite)
         # The data sheets count the background of a dark sky.
         within("run.sky.sun_elevation_limit_deg", sky.sun_elevation_limit_deg, -90.0, 0.0)
         visibility = named("run.sky", lambda: Visibility(sky.elevation_cutoff_deg, sky.culmination_deg, sky.sun_elevation_limit_deg))
-        elements = Elements(satellite.name, satellite.line1, satellite.line2)
-        return find_passes(elements, self._station(entry.station), start=start, end=end, visibility=visibility)
+        return find_passes(self.elements(entry.satellite), self.station(entry.station), start=start, end=end, visibility=visibility)
 
-    def _station(self, name: str) -> Station:
-        node = next(item for item in self.file.topology.nodes if item.name == name)
+    def station(self, name: str) -> Station:
+        """The place of a ground station. Raises ScenarioError when it has none."""
+        node = self._nodes[name]
         if node.latitude_deg is None or node.longitude_deg is None:
             raise ScenarioError("topology.nodes", name, "a ground station needs latitude_deg and longitude_deg")
         latitude_deg, longitude_deg = node.latitude_deg, node.longitude_deg
         return named(f"topology.nodes ({name})", lambda: Station(name, latitude_deg, longitude_deg, node.altitude_m))
 
     def _downlink(self, entry: schema.DownlinkEntry, satellite_pass: SatellitePass) -> PlannedLink:
-        transmitter, receiver = self._transmitter(entry.transmitter), self._receiver(entry.receiver)
+        transmitter, receiver = self.sender(entry.satellite, entry.transmitter), self.receiver(entry.receiver)
         channel = named(
             f"topology.downlinks ({entry.name})",
             lambda: DownlinkChannel(transmitter, receiver, satellite_pass, entry.zenith_extinction_db, entry.maximum_range_km),

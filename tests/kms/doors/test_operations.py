@@ -236,6 +236,7 @@ def test_a_pair_has_the_quota_that_it_was_given_from_the_next_request_on(run: Ru
             "threshold": None,
             "post_quantum": False,
             "relay_form": "hop-by-hop",
+            "least_trust": "",
         }
         await network.keys(3)
         with pytest.raises(KeysExhausted, match="quota"):

@@ -29,6 +29,7 @@ from tiandi.kms.operating import alarms
 from tiandi.kms.operating.administration import (
     Drain,
     LinkEntry,
+    LinkStateEntry,
     NodeStatus,
     StockEntry,
     Void,
@@ -66,6 +67,7 @@ class Administration:
             "saes": ("GET", self._saes),
             "pairs": ("GET", self._pairs),
             "links": ("GET", self._links),
+            "network": ("GET", self._network),
             "stocks": ("GET", self._stocks),
             "alarms": ("GET", self._alarms),
             "journal": ("GET", self._journal),
@@ -168,6 +170,17 @@ class Administration:
         accounts = await self._entity.account()
         peers = sorted({name.split(" ")[1] for name in accounts if name.startswith("link ")})
         return answer([LinkEntry(peer, accounts.get(f"link {peer} own", {}), accounts.get(f"link {peer} peer", {})) for peer in peers])
+
+    async def _network(self, _: str, scope: HTTPScope, __: Receive) -> Answer:
+        parameters(scope, ())
+        reports = self._operations.link_reports
+        heard = reports.since(-1, reader="") if reports is not None else []
+        return answer(
+            [
+                LinkStateEntry(r.origin, r.neighbour, r.stock_bit, r.rate_bps, r.demand_bps, r.qber, r.in_service, r.note, r.age_s)
+                for r in sorted(heard, key=lambda report: report.link)
+            ]
+        )
 
     async def _stocks(self, _: str, scope: HTTPScope, __: Receive) -> Answer:
         parameters(scope, ())

@@ -57,6 +57,7 @@ class PairEntry(msgspec.Struct, frozen=True):
     threshold: int | None
     post_quantum: bool
     relay_form: RelayForm
+    least_trust: str
 
 
 class LinkEntry(msgspec.Struct, frozen=True):
@@ -65,6 +66,20 @@ class LinkEntry(msgspec.Struct, frozen=True):
     peer: str
     own: dict[str, int]
     peers: dict[str, int]
+
+
+class LinkStateEntry(msgspec.Struct, frozen=True):
+    """One end of a link somewhere in the network; see `tiandi.kms.relay.link_reports.LinkReport`."""
+
+    kme: str
+    neighbour: str
+    stock_bit: int
+    rate_bps: float
+    demand_bps: float
+    qber: float | None
+    in_service: bool
+    note: str
+    age_s: float
 
 
 class StockEntry(msgspec.Struct, frozen=True):
@@ -110,4 +125,5 @@ def pair_entry(pair: tuple[str, str], policy: PairPolicy) -> PairEntry:
         policy.threshold,
         policy.post_quantum,
         policy.relay_form,
+        policy.least_trust,
     )

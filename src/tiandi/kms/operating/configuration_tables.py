@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from tiandi.kms.directory import Directory, PairPolicy, RelayForm, Sae
+from tiandi.kms.directory import Directory, PairPolicy, RelayForm, Routing, Sae
 from tiandi.kms.etsi014 import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST, Limits
 from tiandi.kms.interworking.partners import partner_credentials
 from tiandi.kms.keys import Half
@@ -25,6 +25,8 @@ from tiandi.kms.tls.pki import Credentials
 
 Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+TrustClass: TypeAlias = Literal["foreign", "shared", "own", "guarded"]
+"""Who keeps a node, the least trusted first; as `tiandi.control.topology` has it."""
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 
 
@@ -111,19 +113,23 @@ class Pair(_Table, frozen=True, kw_only=True):
     threshold: Annotated[int, msgspec.Meta(ge=1, le=MOST_SHARES)] | None = None
     post_quantum: bool = False
     relay_form: RelayForm = "hop-by-hop"
+    least_trust: TrustClass | Literal[""] = ""
 
 
 class Peer(_Table, frozen=True, kw_only=True):
-    """Another KME, at https://host:port; a cluster has several."""
+    """Another KME, at https://host:port; a cluster has several. ``trust`` says who keeps it; it ``relays`` keys of others, or does not."""
 
     id: str
     address: str | list[str]
+    trust: TrustClass = "own"
+    relays: bool = True
 
 
 class Link(_Table, frozen=True, kw_only=True):
-    """Two KMEs of the network that share link key."""
+    """Two KMEs of the network that share link key; ``length_km`` of fibre, where it is known, makes a way longer in time."""
 
     ends: list[str]
+    length_km: Annotated[float, msgspec.Meta(ge=0.0, le=500_000.0)] = 0.0
 
 
 class Route(_Table, frozen=True, kw_only=True):
@@ -270,18 +276,17 @@ class Configuration(_Table, frozen=True, kw_only=True):
         return IdentityRule(self.tls.identity_from, self.tls.roles)
 
     def routes_table(self) -> RoutesTable:
-        """Which ways keys may go."""
-        return RoutesTable([(link.ends[0], link.ends[1]) for link in self.links], [tuple(route.nodes) for route in self.routes])
+        """The routes that the file names one by one."""
+        return RoutesTable([tuple(route.nodes) for route in self.routes], kme_id=self.kme.id)
 
-    def put_into(self, directory: Directory) -> None:
-        """Have a directory know what this file says of the network, and nothing else."""
-        table = self.routes_table()
+    def put_into(self, directory: Directory, routing: Routing) -> None:
+        """Have a directory know what this file says of the network, and nothing else; ``routing`` decides which ways keys go."""
         directory.kme_addresses = {peer.id: tuple(as_list(peer.address)) for peer in self.peers}
         directory.saes = {sae.id: Sae(self.home(sae), sae.system_id, sae.may_pair_with_itself, sae.beyond) for sae in self.saes}
         directory.partners = {partner.name: partner.partner(self.kme.id) for partner in self.partners}
         directory.policies = {(pair.master, pair.slave): policy(pair) for pair in self.pairs}
         directory.pairs = None if self.kme.any_pair else set(directory.policies)
-        directory.routes, directory.find_routes = table, table.find
+        directory.routes, directory.find_routes = routing, routing.find
 
 
 def policy(pair: Pair) -> PairPolicy:

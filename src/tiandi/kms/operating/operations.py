@@ -25,6 +25,7 @@ from tiandi.kms.operating.metrics import Metrics
 from tiandi.kms.operating.settings import SCHEMA as SETTING_SCHEMA
 from tiandi.kms.operating.settings import Settings
 from tiandi.kms.operating.voiding import Voiding
+from tiandi.kms.relay.link_reports import LinkReports
 from tiandi.kms.source import KeySource
 from tiandi.kms.states import State
 from tiandi.kms.store import ledger
@@ -80,6 +81,8 @@ class Operations:
         self.metrics = metrics or Metrics(entity.kme_id)
         self.settings = Settings(entity)
         self.voiding = Voiding(entity)
+        self.link_reports: LinkReports | None = None
+        """What is known of links throughout the network, where link states are spread."""
         self.started_ms = ledger.now_ms()
         self._master_key, self._revocations = master_key, revocations
         self._silent_s, self._least_link_key_bit = silent_s, least_link_key_bit

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from cryptography import x509
 
 from tiandi.errors import InputError, StateError, TiandiError
-from tiandi.kms.directory import Directory
+from tiandi.kms.directory import Directory, Routing
 from tiandi.kms.doors import backups, skip
 from tiandi.kms.doors import operations as operations_door
 from tiandi.kms.doors.etsi004 import StreamDoor
@@ -31,11 +31,13 @@ from tiandi.kms.operating.border import Border, partner_tls
 from tiandi.kms.operating.collecting import OFFER_PATH, Collectors, KeyOffer
 from tiandi.kms.operating.configuration import read_configuration
 from tiandi.kms.operating.configuration_tables import Configuration
+from tiandi.kms.operating.link_watch import LinkWatch, alarms_of_links
 from tiandi.kms.operating.metrics import Metrics
 from tiandi.kms.operating.operations import Operations
-from tiandi.kms.operating.routes_table import RoutesTable
 from tiandi.kms.operating.systems import DirectorySystems
+from tiandi.kms.relay.link_reports import LinkReport, LinkReports
 from tiandi.kms.relay.neighbours import Neighbours
+from tiandi.kms.relay.spreading import LINK_STATE_PATH, Spreading
 from tiandi.kms.server import KmeServer, create_app, listen
 from tiandi.kms.store import backup, ledger, restoring
 from tiandi.kms.store.database import Database, Transaction
@@ -64,16 +66,21 @@ _CLAIMED = (
 )
 """Rows that some process is at work on until a time."""
 
+MakeRouting = Callable[[Configuration, Routing | None], Routing]
+"""Makes who decides which ways keys go, from a configuration and, when that has changed, from who decided before."""
+
 _log = logging.getLogger(__name__)
 
 
 class Service:
     """One process of a KME on the running event loop. `open`, then `start`; end with `close`."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, make_routing: MakeRouting) -> None:
         self.configuration = configuration
         self.directory = Directory()
-        configuration.put_into(self.directory)
+        self._make_routing = make_routing
+        self.routing = make_routing(configuration, None)
+        configuration.put_into(self.directory, self.routing)
         self._closing = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self.border: Border | None = None
@@ -118,6 +125,9 @@ class Service:
         self.collectors = Collectors(c, self.entity, watched=self.operations.watched)
         opened.push_async_callback(self.collectors.close)
         self.collectors.open()
+        self.spreading = self._spreading()
+        self.operations.link_reports = self.spreading.reports
+        opened.push_async_callback(self.spreading.close)
         app = create_app(self.entity, *self._routes(), streams=self.streams)
         self._server = server = KmeServer(self.entity, metrics.counting(app), self.tls, listener)
         metrics.connection_count = lambda: server.connection_count
@@ -129,10 +139,33 @@ class Service:
         if c.listen.streams is not None:
             await self._open_streams(c.listen.streams.port, opened)
 
+    def _spreading(self) -> Spreading:
+        """Of link states: this KME's own go out, those of all others come in."""
+        kme_id = self.configuration.kme.id
+
+        def neighbours() -> set[str]:
+            return self.routing.neighbours(kme_id)
+
+        async def obstacles() -> Mapping[str, str]:
+            return await self.database.run(alarms_of_links)
+
+        watch = LinkWatch(self.entity, neighbours, obstacles=obstacles, silent=lambda: self.spreading.silent)
+        return Spreading(
+            LinkReports(kme_id, is_link=lambda kme, neighbour: neighbour in self.routing.neighbours(kme)),
+            post=self._neighbours,
+            look=watch.look,
+            neighbours=neighbours,
+            heard=self._heard,
+        )
+
+    def _heard(self, reports: Sequence[LinkReport]) -> None:
+        self.routing.heard(reports)
+
     def _routes(self) -> list[Any]:
         c = self.configuration
         found = [
             message_route(OFFER_PATH, list[KeyOffer], self.collectors.receive_offers),
+            message_route(LINK_STATE_PATH, list[LinkReport], self.spreading.receive),
             message_route(RESTORED_PATH, list[bytes], self.restoration.receive),
             *operations_door.routes(self.operations),
             *backups.routes(lambda: backup.dump(self.database, c.kme.id, MORE_TABLES)),
@@ -154,6 +187,7 @@ class Service:
         await self._server.start()
         if self.border is not None:
             await self.border.start()
+        self.spreading.start()
         self._tasks = [asyncio.create_task(self._repeat(self._look)), asyncio.create_task(self._repeat(self.streams.sweep))]
         self._tasks.append(asyncio.create_task(self._tell_and_collect()))
 
@@ -170,10 +204,7 @@ class Service:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look(self) -> None:
-        """Take up how much link key there is, and destroy what has grown too old."""
-        table = self.directory.routes
-        if isinstance(table, RoutesTable):
-            table.stock_bit = {peer: await self.entity.stock_bit(peer) for peer in table.neighbours(self.entity.kme_id)}
+        """Destroy what has grown too old."""
         expiry, now_ms = self.configuration.expiry, ledger.now_ms()
         if expiry.link_key_s is not None:
             await self.database.run(self.entity.link_keys.expire, now_ms - _ms(expiry.link_key_s))
@@ -190,7 +221,9 @@ class Service:
             _log.error("%s was not taken up: %s", self.configuration.file, error)
             return
         partners = self.directory.partners
-        configuration.put_into(self.directory)
+        self.routing = self._make_routing(configuration, self.routing)
+        configuration.put_into(self.directory, self.routing)
+        self.routing.heard(list(self.spreading.reports))
         # Their ports and authorities are those of the start.
         self.directory.partners = partners
         await self.operations.settings.refresh_all()
@@ -207,10 +240,10 @@ class Service:
         await self._closing.aclose()
 
 
-async def run(configuration: Configuration, *, ready: Callable[[Service], None] | None = None) -> None:
+async def run(configuration: Configuration, *, make_routing: MakeRouting, ready: Callable[[Service], None] | None = None) -> None:
     """Run a KME until SIGTERM or SIGINT; ``ready`` is called when it serves. Raises InputError or StateError when it cannot begin."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    service = Service(configuration)
+    service = Service(configuration, make_routing)
     reloading: set[asyncio.Task[None]] = set()
 
     def reload() -> None:

@@ -56,6 +56,7 @@ class PairSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold: Paths | None = None
     post_quantum: bool = False
     relay_form: RelayForm = "hop-by-hop"
+    least_trust: Literal["", "foreign", "shared", "own", "guarded"] = ""
 
 
 _decode_sae = msgspec.json.Decoder(SaeSetting)

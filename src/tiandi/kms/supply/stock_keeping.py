@@ -220,7 +220,7 @@ class Supply:
         target = directory.home(stock.pair[1])
         if target == self._entity.kme_id:
             return ""
-        routes = directory.find_routes(self._entity.kme_id, target, stock.size_bit + OVERHEAD_BIT, 1)
+        routes = directory.routes_for(stock.pair[0], [stock.pair[1]], self._entity.kme_id, stock.size_bit + OVERHEAD_BIT, 1)
         if not routes:
             raise NoRoute(self._entity.kme_id, target, "the controller named none")
         return routes[0][1]
