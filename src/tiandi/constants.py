@@ -15,3 +15,7 @@ ASTRONOMICAL_UNIT_KM = 149597870.7
 # IUGG mean radius (2 a + b) / 3 of WGS 84; gravitational parameter of WGS 84 (NIMA TR8350.2, table 3.1).
 EARTH_MEAN_RADIUS_KM = 6371.0088
 EARTH_GRAVITATIONAL_PARAMETER_KM3_S2 = 398600.4418
+
+# Exact, SI; over the group index of single-mode fibre at 1,550 nm (recalled).
+LIGHT_SPEED_KM_PER_S = 299_792.458
+LIGHT_SPEED_IN_FIBRE_KM_PER_S = LIGHT_SPEED_KM_PER_S / 1.468

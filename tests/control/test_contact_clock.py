@@ -63,7 +63,7 @@ def test_contacts_begin_and_end_when_the_plan_says() -> None:
 def test_a_pass_lost_to_cloud_is_replaced_by_another_that_serves_the_demand() -> None:
     """A day allows two passes. The satellite has served one station; the other one's first pass is lost, so that its second is taken."""
     rows = passes((0, 0, 100, 300), (0, 1, 1000, 300), (0, 1, 7000, 290))
-    contacts, clock = running(rows, limit_s=650.0, wanted_bit=1e5)
+    contacts, clock = running(rows, limit_s=650.0, wanted_bit=1e5, clear_probability=[1.0, 1.0, 0.9])
     assert contacts.ahead["row"].tolist()[:2] == [0, 1]
     lived(contacts, clock, 500.0)
     contacts.lost(1)

@@ -208,16 +208,18 @@ def test_a_long_pass_is_shared_by_two_stations() -> None:
 
 
 def test_parts_of_a_pass_prove_less_than_the_whole() -> None:
-    assert part_bit(1.0) == pytest.approx(1.0)
-    assert part_bit(0.0) == 0.0
-    assert 2 * part_bit(0.5) < 1.0
+    assert part_bit(1.0, 1e5) == pytest.approx(1e5)
+    assert part_bit(0.0, 1e5) == 0.0
+    assert 2 * part_bit(0.5, 1e5) < 1e5
+    assert part_bit(0.5, 5e3) == 0.0
+    assert part_bit(0.6, part_bit(0.7, 1e6)) == pytest.approx(float(part_bit(0.42, 1e6)))
     # Light along a straight line: of a pass from -45 to 45 degrees off the nearest point, the middle third of the time.
-    rows = np.array([(0, 0, 0.0, 160.0, 80.0, 600.0, 1.0), (0, 1, 0.0, 160.0, 80.0, 600.0, 1.0)], ROW)
+    rows = np.array([(0, 0, 0.0, 160.0, 80.0, 600.0, 1e6), (0, 1, 0.0, 160.0, 80.0, 600.0, 1e6)], ROW)
     contacts = list_choices(
         rows, clear_probability=1.0, satellites=SatelliteLimits([86400.0], speed_km_s=7.5), stations=StationLimits([1, 1]), parts=4
     ).contacts
     middle = contacts[(contacts["start_s"] == 40.0) & (contacts["end_s"] == 120.0)]
-    assert middle["expected_bit"] == pytest.approx(float(part_bit(2 * np.arctan(0.5) / (np.pi / 2))))
+    assert middle["expected_bit"] == pytest.approx(float(part_bit(2 * np.arctan(0.5) / (np.pi / 2), 1e6)))
 
 
 def test_what_is_kept_stays_and_what_is_past_is_not_planned() -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from tests.kms.test_configuration import LEAST, read
 from tiandi.control.controller import Controller, controlled
-from tiandi.control.topology import Link, Node, Topology
+from tiandi.control.topology import TRUST_CLASSES, Link, Node, Topology
 from tiandi.errors import InputError, NoRoute
+from tiandi.kms.directory import TRUST
+from tiandi.kms.operating import configuration_tables
 from tiandi.kms.operating.routes_table import RoutesTable
 from tiandi.kms.relay.link_reports import FORGET_S, LinkReport
 
@@ -70,6 +73,41 @@ def test_a_link_whose_kme_is_silent_is_closed_until_it_speaks_again() -> None:
     assert controller.find("a", "d", 100, 2) == [["a", "c", "d"]]
     tell(controller, EQUAL, sequence=3)
     assert len(controller.find("a", "d", 100, 2)) == 2
+
+
+def test_a_kme_that_begins_anew_with_lower_numbers_is_heard_once_its_old_reports_are_stale() -> None:
+    clock = Clock()
+    controller = diamond(clock)
+    tell(controller, EQUAL, sequence=2_000)
+    clock.now_s = FORGET_S / 2
+    tell(controller, EQUAL, sequence=1_000, in_service=False)
+    assert len(controller.routes("a", "d", 100, 2)) == 2
+    clock.now_s = FORGET_S + 1
+    with pytest.raises(NoRoute, match="no report for too long"):
+        controller.routes("a", "d", 100, 1)
+    tell(controller, EQUAL, sequence=1_000)
+    assert len(controller.routes("a", "d", 100, 2)) == 2
+
+
+def test_there_is_no_way_within_one_kme() -> None:
+    with pytest.raises(NoRoute, match="within one KME"):
+        diamond().find("a", "a", 0, 1)
+
+
+def test_classes_of_trust_stand_in_the_same_order_wherever_they_stand() -> None:
+    assert ("", *TRUST_CLASSES) == TRUST
+    assert get_args(configuration_tables.TrustClass) == TRUST_CLASSES
+
+
+@pytest.mark.parametrize("lie", [{"rate_bps": 1e15}, {"stock_bit": 1 << 61}, {"in_service": True}])
+def test_no_report_leads_keys_through_a_node_that_is_trusted_too_little(lie: dict[str, object]) -> None:
+    controller = diamond(b="foreign")
+    tell(controller, EQUAL | {"ac": 0})
+    for here, there in ("ab", "ba", "bd", "db"):
+        said = {"origin": here, "neighbour": there, "sequence": 2, "stock_bit": 10**9} | lie
+        controller.heard([LinkReport(**said)])  # type: ignore[arg-type]
+    assert controller.find("a", "d", 1000, 1, least_trust="own") == [["a", "c", "d"]]
+    assert controller.find("a", "d", 1000, 2, least_trust="own") == [["a", "c", "d"]]
 
 
 def test_keys_of_a_pair_pass_only_nodes_that_are_trusted_enough() -> None:

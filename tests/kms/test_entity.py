@@ -1,6 +1,7 @@
 import asyncio
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,7 +11,7 @@ import pytest
 from tests.kms.network import Blocks, Clock, Network, chain
 from tiandi.distill.records import KeyBlock
 from tiandi.errors import InputError, KeyNotFound, NotAuthorised, StateError
-from tiandi.kms.directory import PairPolicy, Sae
+from tiandi.kms.directory import Directory, PairPolicy, Sae
 from tiandi.kms.etsi014 import KeyRequest
 from tiandi.kms.keys import key_identifier, new_prefix
 from tiandi.kms.relay import patience
@@ -52,6 +53,41 @@ def test_several_slaves_get_the_keys_of_one_request(tmp_path: Path) -> None:
             assert await network.assert_settled() == 0
 
     asyncio.run(run())
+
+
+def test_a_key_of_several_slaves_travels_as_the_most_careful_of_them_asks(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with chain(tmp_path, NAMES) as network:
+            asked: list[str] = []
+            find = network.directory.find_routes
+
+            def find_routes(source: str, target: str, wanted_bit: int, paths: int, /, *, least_trust: str = "") -> Sequence[Sequence[str]]:
+                asked.append(least_trust)
+                return find(source, target, wanted_bit, paths)
+
+            network.directory.find_routes = find_routes
+            network.directory.saes |= {"carol": Sae("kme-1"), "dora": Sae("kme-2")}
+            network.directory.policies["alice", "carol"] = PairPolicy(least_trust="own")
+            network.directory.policies["alice", "dora"] = PairPolicy(least_trust="shared", post_quantum=True, relay_form="announced")
+            home = network.entities["kme-0"]
+            plan = await home.plan("alice", ["bob", "carol", "dora"], size_bit=256, count=1)
+            assert asked == ["own", "own"]
+            assert all(way.kem_public and way.announced for way in plan.ways.values())
+            asked.clear()
+            await home.plan("alice", ["bob", "dora"], size_bit=256, count=1)
+            await home.plan("alice", ["bob"], size_bit=256, count=1)
+            assert asked == ["shared", ""]
+
+    asyncio.run(run())
+
+
+def test_thresholds_of_several_pairs_are_as_high_as_the_highest() -> None:
+    directory = Directory(saes={name: Sae("kme-0") for name in ("bob", "carol", "dora")})
+    directory.policies = {("alice", "bob"): PairPolicy(paths=3, threshold=2), ("alice", "carol"): PairPolicy(paths=5, threshold=3)}
+    policy = directory.strictest_policy("alice", ["bob", "carol"])
+    assert (policy.paths, policy.threshold) == (5, 3)
+    assert directory.strictest_policy("alice", ["bob", "carol", "dora"]).threshold is None
+    assert directory.strictest_policy("alice", ["carol"]) is directory.policies["alice", "carol"]
 
 
 def test_who_may_not_have_a_key_gets_none(tmp_path: Path) -> None:

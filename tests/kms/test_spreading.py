@@ -125,6 +125,22 @@ def test_a_neighbour_that_does_not_answer_is_silent_until_it_does() -> None:
     asyncio.run(run())
 
 
+def test_a_neighbour_that_refuses_is_there() -> None:
+    net = Net(row(1))
+
+    async def refuse(kme: str, path: str, body: bytes) -> bytes:
+        raise RemoteRefused(404, "no such path")
+
+    async def run() -> None:
+        net.spreadings["k00"]._post = refuse
+        async with net.running():
+            await net.until(lambda: len(net.known("k00")) == 2)
+            await asyncio.sleep(0.3)
+            assert not net.spreadings["k00"].silent
+
+    asyncio.run(run())
+
+
 def test_a_link_that_is_taken_away_is_told_as_out_of_service_and_a_new_one_joins() -> None:
     net = Net([*row(3), ("k00", "k03")])
 

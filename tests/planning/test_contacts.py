@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tiandi.clock import julian_dates, parse_utc
+from tiandi.control.contact_model import part_bit
 from tiandi.control.topology import Link, Node, Topology
 from tiandi.errors import ElementsError, InputError
 from tiandi.physics.detectors import SILICON
@@ -192,6 +193,17 @@ def test_the_key_of_a_geostationary_night_is_that_of_a_steady_link() -> None:
     assert row["sifted_bit"] == pytest.approx(sifted_bit[0], rel=1e-3)
     assert row["secret_bit"] == pytest.approx(secret_bit[0], rel=1e-2)
     assert row["secret_bit"] > 0.0
+
+
+@pytest.mark.parametrize("sheet", ["micius", "jinan-1", "eagle-1"])
+@pytest.mark.parametrize("range_km", [500.0, 700.0, 900.0, 1200.0])
+def test_half_of_the_light_proves_the_key_that_a_contact_plan_counts_on(sheet: str, range_km: float) -> None:
+    transmitter = SHEETS[sheet].transmitter
+    assert transmitter is not None
+    link = SkyLink(transmitter, RECEIVER, 2.5)
+    steady = np.full((2, 1), range_km), np.full((2, 1), 40.0)
+    _, (whole_bit, half_bit) = link.expected_key(*steady, duration_s=np.array([[100.0], [50.0]]))
+    assert float(part_bit(0.5, whole_bit)) == pytest.approx(half_bit, rel=0.12, abs=2e3)
 
 
 def test_an_uplink_to_qeyssat_has_the_key_that_its_channel_forecasts() -> None:

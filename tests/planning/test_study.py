@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from tests.planning.networks import START, chain, climate, sky
+from tiandi.control.topology import Link, Node
 from tiandi.errors import InputError
-from tiandi.planning.contacts import tabulate_contacts
-from tiandi.planning.inputs import Demand, Prices
+from tiandi.physics.constellation import designed_orbit
+from tiandi.planning.contacts import CONTACT_ROW, ContactTable, tabulate_contacts
+from tiandi.planning.inputs import Demand, Prices, StudyInputs
+from tiandi.planning.seasons import passing_speed_km_s
 from tiandi.planning.study import run_study
 from tiandi.planning.value import changes, marginal_values
 
@@ -92,6 +95,78 @@ def test_a_full_buffer_makes_no_more() -> None:
     small = replace(inputs, satellites=tuple(replace(item, buffer_bit=5e4) for item in inputs.satellites))
     result = run_study(small, start=START, end=ELEVEN_DAYS)
     assert (result.made_bit - result.used_bit).sum() <= 5e4 * (1.0 + 1e-9)
+
+
+def test_four_contacts_worked_out_by_hand_carry_the_key_and_have_the_ages_of_the_paper() -> None:
+    # 200 kbit to North at noon of day 0, 100 kbit to West on day 1 at 6 h, 150 kbit to West on day 3 at noon, 50 kbit to North at 18 h.
+    contacts = ((0, 0.5, 2e5), (1, 1.25, 1e5), (1, 3.5, 1.5e5), (0, 3.75, 5e4))
+    rows = np.zeros(4, CONTACT_ROW)
+    for row, (station, day, secret_bit) in zip(rows, contacts, strict=True):
+        row["station"], row["start_s"], row["secret_bit"], row["closest_km"] = station, day * 86_400.0, secret_bit, 600.0
+    rows["end_s"], rows["culmination_s"] = rows["start_s"] + 2.0, rows["start_s"] + 1.0
+    table = ContactTable(("S0",), ("North", "West"), START, rows)
+    result = run_study(sky(wanted_bps=1.0), start=START, end=START + 8 * DAY, table=table)
+    assert result.carried_bit[0, :, 0].tolist() == pytest.approx([0.0, 86_400.0, 13_600.0, 86_400.0, 63_600.0, 0.0, 0.0, 0.0])
+    assert result.used_bit.tolist() == [pytest.approx([250_000.0, 250_000.0])]
+    # Quarters of a day's key are used at 3, 9, 15 and 21 h, though not before the later half is there; North's oldest bits go first.
+    # Day 1: North's of day 0, from 6 h on. Day 3: the same, from 12 h on. Day 4: a quarter of that left, then West's of day 3.
+    ages = [np.nan, (0.25 + 0.375 + 0.625 + 0.875) / 4 + 0.5, 2.0, 3.125, (3.625 + 0.875 + 1.125 + 1.375) / 4]
+    np.testing.assert_allclose(result.key_age_s[0, :5, 0] / 86_400.0, ages, atol=1e-3)
+
+
+def test_key_that_waits_for_its_other_half_does_not_keep_that_half_out_of_a_full_buffer() -> None:
+    # It is clear over North every night and over West on few: North's key alone would fill the buffer before West's comes.
+    inputs = sky(cloud=0.0, wanted_bps=1e3)
+    stations = inputs.stations[0], replace(inputs.stations[1], climate="grey")
+    flying = tuple(replace(item, buffer_bit=1e6) for item in inputs.satellites)
+    rainy = replace(inputs, stations=stations, satellites=flying, climates=inputs.climates | {"grey": climate("grey", 0.7)})
+    result = run_study(rainy, start=START, end=START + 60 * DAY)
+    assert result.carried_bit[0, 40:, 0].sum() > 1e6
+    assert (result.made_bit - result.used_bit).sum() <= 1e6 * (1.0 + 1e-9)
+
+
+def test_a_fibre_that_is_little_used_makes_all_it_can_and_its_key_is_no_older_than_its_store_is_deep() -> None:
+    result = run_study(chain(1000.0, 1.0), start=START, end=START + 20 * DAY)
+    np.testing.assert_allclose(result.made_bit, 1000.0 * 86_400.0 * 20)
+    np.testing.assert_allclose(result.used_bit, 1.0 * 86_400.0 * 20)
+    assert result.mean_key_age_s()[0] <= 3600.0 + 1.0
+
+
+def test_a_cut_counts_what_fibres_can_make_and_not_what_was_asked_of_them() -> None:
+    # Short on a few days only: no link is full over the whole study, and the fibre least of all.
+    result = run_study(replace(with_town(), demands=(Demand(("Town", "West"), 40.0),)), start=START, end=START + 40 * DAY)
+    assert result.outage_days()[0, 0] > 0
+    assert all("road" not in cut.links for cut in result.full_cuts)
+    assert result.made_bit[0, result.links.index("road")] == pytest.approx(5000.0 * 86_400.0 * 40)
+
+
+def test_a_greedy_plan_promises_the_key_of_its_contacts_in_bits() -> None:
+    result = run_study(sky(stations=3, cloud=0.4, wanted_bps=20.0), start=START, end=ELEVEN_DAYS)
+    assert result.plan_method == "greedy"
+    assert result.plan_value_bit[0] == pytest.approx(result.contacts["planned_bit"].sum())
+
+
+def test_a_low_satellite_passes_at_its_orbital_speed_and_a_geostationary_one_stands_still() -> None:
+    low, high = (
+        designed_orbit("S", epoch=START, altitude_km=altitude_km, inclination_deg=inclination_deg)
+        for altitude_km, inclination_deg in ((500.0, 97.4), (35_786.0, 0.0))
+    )
+    assert passing_speed_km_s(low) == pytest.approx(7.62 + 0.07, abs=0.05)  # sqrt(mu / r), and the Earth turns the other way
+    assert passing_speed_km_s(high) < 0.01
+
+
+def test_one_more_station_costs_its_telescope_too() -> None:
+    prices = Prices(station=1e6, aperture_per_metre=2e6)
+    result = run_study(replace(with_town(), prices=prices), start=START, end=START + 3 * DAY)
+    costs = {change.kind: change.cost for change in changes(result)}
+    assert costs["station"] == pytest.approx(1e6 + 0.6 * 2e6)
+
+
+def with_town() -> StudyInputs:
+    """Two stations, and a town on fibre from one of them that wants key with the other."""
+    inputs = sky(cloud=0.5)
+    town = [Node("Town", latitude_deg=39.0, longitude_deg=117.0), Link("road", ("North", "Town"), rate_bps=5000.0)]
+    return replace(inputs, topology=inputs.topology.with_changes(put=town), demands=(Demand(("Town", "West"), 1000.0),))
 
 
 def test_the_same_seeds_give_the_same_numbers_in_one_process_and_in_two() -> None:

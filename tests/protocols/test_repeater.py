@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
 
+from tiandi.constants import LIGHT_SPEED_IN_FIBRE_KM_PER_S
 from tiandi.errors import InputError
 from tiandi.protocols.information import binary_entropy, plob_bound
 from tiandi.protocols.repeater import (
-    LIGHT_SPEED_IN_FIBRE_KM_PER_S,
     DeliveredPairs,
     Memory,
     RepeaterChain,

@@ -134,3 +134,35 @@ def test_an_sae_that_serves_is_no_kme(authority: CertificateAuthority, tmp_path:
         server.close()
 
     asyncio.run(ask())
+
+
+def test_every_process_of_a_neighbour_is_told_whichever_is_dead(authority: CertificateAuthority) -> None:
+    theirs, ours = (authority.issue("kme", kme, replacing=True) for kme in ("kme-cluster", "kme-good"))
+
+    async def tell() -> None:
+        told: list[int] = []
+        listeners = [listen(0, "port") for _ in range(3)]
+        ports = [listener.getsockname()[1] for listener in listeners]
+
+        async def answered(number: int, stream: TlsStream) -> None:
+            told.append(number)
+            await stream.read(65_536)
+            await whole(b"\x91\xc3")(stream)
+
+        servers = [
+            await start_tls_server(lambda stream, _, number=number: answered(number, stream), listeners[number], ServerTls(theirs))
+            for number in (1, 2)
+        ]
+        listeners[0].close()
+        directory = Directory(kme_addresses={"kme-cluster": tuple(f"https://127.0.0.1:{port}" for port in ports)})
+        post = Neighbours(ours, directory)
+        assert await post.tell_all("kme-cluster", KEM_PATH, b"\x91\xc4\x00") == b"\x91\xc3"
+        assert sorted(told) == [1, 2]
+        for server in servers:
+            server.close()
+        directory.kme_addresses["kme-cluster"] = f"https://127.0.0.1:{ports[0]}"
+        with pytest.raises(RelayFailed, match="no answer"):
+            await post.tell_all("kme-cluster", KEM_PATH, b"\x91\xc4\x00")
+        await post.close()
+
+    asyncio.run(tell())

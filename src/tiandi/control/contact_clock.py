@@ -16,6 +16,8 @@ from tiandi.control.contact_plan import ContactPlan, Method, plan_contacts
 from tiandi.errors import InputError
 from tiandi.limits import require_each_within, require_within
 
+ROUNDING_BIT = 1.0
+
 
 @dataclass(frozen=True)
 class ContactEvent:
@@ -140,8 +142,8 @@ class ContactClock:
         require_within("satellite", satellite, 0, self._stock_bit.shape[0] - 1)
         self._catch_up()
         ends = np.asarray(self._daily.stations)[pair]
-        require_within("bit", bit, 0.0, float(self._stock_bit[satellite, ends].min()))
-        self._stock_bit[satellite, ends] -= bit
+        require_within("bit", bit, 0.0, float(self._stock_bit[satellite, ends].min()) + ROUNDING_BIT)
+        self._stock_bit[satellite, ends] = np.maximum(0.0, self._stock_bit[satellite, ends] - bit)
         self._handed_bit[pair] += bit
 
     def _now_s(self) -> float:

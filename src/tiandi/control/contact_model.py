@@ -33,8 +33,9 @@ CONTACT = np.dtype(
 LATEST_S = 1e10
 MOST_DAYS = 1_000_000
 MOST_BIT = 1e18
-FINITE_SIZE_SHARE = 0.3
-"""How much more key, as a share, a whole pass would prove without statistical fluctuation [assumed, of a pass of Micius]."""
+FLUCTUATION_BIT = 40_000.0
+"""What fluctuation takes of a pass, squared, over the key that it would prove without [bit]; computed: for the passes of 20 kbit to 5 Mbit
+of all low satellites with a data sheet it is 30,000 to 60,000, as their blocks halved show."""
 SURPLUS_SHARE = 0.1
 """Worth of a bit for a pair that already has what it wants, over one that it wants [assumed]."""
 STORED_SHARE = 0.01
@@ -167,14 +168,15 @@ def list_choices(
     return Choices(contacts, kept.size, satellites, stations, demands, stock, day.astype(np.int64), limit_s)
 
 
-def part_bit(share: ArrayLike) -> Floats:
-    """Key that a part proves, over that of the whole pass, when ``share`` of the pass's light falls into it.
+def part_bit(share: ArrayLike, whole_bit: ArrayLike) -> Floats:
+    """Key [bit] that a part proves when ``share`` of the light of a pass of ``whole_bit`` [bit] falls into it; both shapes broadcast.
 
-    With n detections the key is a n - b sqrt(n), as in any proof whose fluctuations grow with the root of the sample; b sqrt(n) is
-    `FINITE_SIZE_SHARE` of the key of the whole pass.
+    With n detections the key is a n - b sqrt(n), as in any proof whose fluctuations grow with the root of the sample; b^2 / a is
+    `FLUCTUATION_BIT`. Much is lost of a weak pass, a half of which may prove nothing. A part of a part follows the same law.
     """
-    light = np.asarray(share, float)
-    return np.maximum(0.0, (1.0 + FINITE_SIZE_SHARE) * light - FINITE_SIZE_SHARE * np.sqrt(light))
+    light, whole = np.asarray(share, float), np.asarray(whole_bit, float)
+    lost = 0.5 * (FLUCTUATION_BIT + np.sqrt(FLUCTUATION_BIT**2 + 4.0 * FLUCTUATION_BIT * whole))
+    return np.maximum(0.0, (whole + lost) * light - lost * np.sqrt(light))
 
 
 def _parts(rows: Rows, clear: Floats, numbers: Indices, satellites: SatelliteLimits, ends: tuple[float, float]) -> Rows:
@@ -193,9 +195,8 @@ def _parts(rows: Rows, clear: Floats, numbers: Indices, satellites: SatelliteLim
     part["row"], part["satellite"], part["station"] = numbers, chosen["satellite"], chosen["station"]
     part["start_s"] = chosen["start_s"] + first * duration_s
     part["end_s"] = chosen["end_s"] if last == 1.0 else chosen["start_s"] + last * duration_s
-    part["expected_bit"] = (
-        chosen["secret_bit"] * clear[numbers] * part_bit(np.clip((light_until(last) - light_until(first)) / whole, 0.0, 1.0))
-    )
+    share = np.clip((light_until(last) - light_until(first)) / whole, 0.0, 1.0)
+    part["expected_bit"] = clear[numbers] * part_bit(share, chosen["secret_bit"])
     return part
 
 

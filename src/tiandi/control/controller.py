@@ -126,6 +126,14 @@ def controlled(configuration: Configuration, before: Routing | None) -> Routing:
     if configuration.routes:
         return configuration.routes_table()
     if not isinstance(before, Controller):
+        _compile()
         return Controller(topology_of(configuration))
     before.replace(topology_of(configuration))
     return before
+
+
+def _compile() -> None:
+    """Search once for one way and for several: to compile the loops takes seconds, in which a KME that serves would be silent."""
+    triangle = Topology.of(map(Node, "abc"), (Link(ends, (ends[0], ends[1])) for ends in ("ab", "bc", "ac")))
+    for paths in (1, 2):
+        Controller(triangle).find("a", "c", 0, paths)

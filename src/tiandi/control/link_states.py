@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.constants import speed_of_light
 
+from tiandi.constants import LIGHT_SPEED_IN_FIBRE_KM_PER_S, LIGHT_SPEED_KM_PER_S
 from tiandi.control.topology import Link, Topology
 from tiandi.errors import InputError
 from tiandi.kms.relay.link_reports import FORGET_S, LinkReport
 from tiandi.limits import require_within
-from tiandi.protocols.repeater import LIGHT_SPEED_IN_FIBRE_KM_PER_S
-from tiandi.units import METRE_PER_KILOMETRE
 
 FloatArray = NDArray[np.float64]
 
@@ -223,7 +221,7 @@ class LinkStates:
 
 def _light_ms(link: Link) -> float:
     through_fibre = link.kind in ("fibre", "gateway")
-    speed_km_per_s = LIGHT_SPEED_IN_FIBRE_KM_PER_S if through_fibre else float(speed_of_light) / METRE_PER_KILOMETRE
+    speed_km_per_s = LIGHT_SPEED_IN_FIBRE_KM_PER_S if through_fibre else LIGHT_SPEED_KM_PER_S
     return MILLISECOND_PER_SECOND * link.length_km / speed_km_per_s
 
 

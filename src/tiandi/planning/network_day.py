@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tiandi.constants import SECONDS_PER_DAY
+from tiandi.constants import LIGHT_SPEED_IN_FIBRE_KM_PER_S, SECONDS_PER_DAY
 from tiandi.control.topology import Topology
 from tiandi.control.way_search import Floats, Ints, WayFinder, Ways
 from tiandi.errors import InputError
@@ -21,7 +21,6 @@ from tiandi.limits import require_each_within, require_within
 from tiandi.planning.day_loop import BINS, BINS_PER_DECADE, LEAST_LATENCY_S, Book, Day, Line, Rules, Stocks, run_slice
 from tiandi.planning.inputs import Demand, StudyInputs
 from tiandi.planning.relay_flow import lit_fraction
-from tiandi.protocols.repeater import LIGHT_SPEED_IN_FIBRE_KM_PER_S
 from tiandi.random import twin_generator
 
 OFFICE_DAY = (0.3, 0.25, 0.2, 0.2, 0.2, 0.25, 0.4, 0.7, 1.2, 1.8, 2.0, 2.0, 1.6, 1.6, 1.9, 2.0, 1.9, 1.6, 1.1, 0.8, 0.7, 0.5, 0.4, 0.4)

@@ -80,10 +80,12 @@ class StudyResult:
     - ``key_age_s`` (s, d, p): mean age of the key that a pair used that day, from making to use; NaN on a day without key;
     - ``age_bit`` (s, p, b): key used in each bin of `AGE_EDGES_S`;
     - ``bottleneck`` (s, d, p): number of the link that limited the pair that day, -1 where nothing did;
-    - ``made_bit``, ``used_bit`` (s, l): key over the whole study; what was made and not used is in store, or was lost as a store was full;
+    - ``made_bit``, ``used_bit`` (s, l): key over the whole study; what was made and not used is in store, or went as a store was full;
+      what a satellite has no room for is not made;
     - ``contacts_planned``, ``contacts_lost`` (s, m, g): by month and station; lost are those that cloud left without key;
     - ``satellite_contact_s`` (s, a): time in contact; ``satellite_bit`` (s, a): key made;
-    - ``plan_value_bit``, ``plan_bound_bit`` (s,): what the contact plans promised, and the limit that no plan beats (NaN: unknown);
+    - ``plan_value_bit``, ``plan_bound_bit`` (s,): what the contact plans promised, a greedy one all key of its contacts under the forecast,
+      an optimal one its worth (`tiandi.control.contact_plan.ContactPlan`), and the limit that no plan beats (NaN: unknown);
     - ``contacts``: the planned contacts of the first seed, an array of `CONTACT_OUTCOME`.
     """
 

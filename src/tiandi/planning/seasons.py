@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import cos
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tiandi.constants import SECONDS_PER_DAY
+from tiandi.constants import EARTH_EQUATORIAL_RADIUS_KM, SECONDS_PER_DAY
 from tiandi.control.contact_model import PairDemands, SatelliteLimits, StationLimits, part_bit
 from tiandi.control.contact_plan import plan_contacts
 from tiandi.control.way_search import Ways
 from tiandi.errors import InputError
+from tiandi.physics.orbit import EARTH_ROTATION_RATE_RAD_PER_S, Elements
 from tiandi.planning.ages import QUANTILES, key_ages_s, made_times
 from tiandi.planning.carriers import Carriers
 from tiandi.planning.climates import Climate
@@ -33,7 +35,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 STORE_S = 3600.0
-"""A link that works all the time keeps at most what it makes in this time [s, assumed]: its stores are full then, and it rests."""
+"""A link that works all the time keeps at most what it makes in this time [s, assumed]: its stores are full then, and the oldest goes."""
 PLAN_DEADLINE_S = 20.0
 """For the optimal plan of one day."""
 LEAST_PRICE = 1e-6
@@ -107,6 +109,7 @@ class Ground:
             contact_limit_s=[satellite.contact_limit_s for satellite in inputs.satellites] or [0.0],
             slew_s=[satellite.slew_s for satellite in inputs.satellites] or [0.0],
             telescopes=[inputs.topology.nodes[satellite.name].telescopes for satellite in inputs.satellites] or [1],
+            speed_km_s=[passing_speed_km_s(satellite.elements) for satellite in inputs.satellites] or [0.0],
         )
         self.stations = StationLimits(
             telescopes=[station.telescopes for station in inputs.stations] or [1],
@@ -120,6 +123,13 @@ class Ground:
     def follow(self, seed: int, method: Literal["greedy", "optimal"]) -> Course:
         """The course of one seed."""
         return _Follower(self, seed, method).course()
+
+
+def passing_speed_km_s(elements: Elements) -> float:
+    """Speed of a satellite past the ground below, of a circular orbit: that of a low orbit, and none of a geostationary one."""
+    satellite = elements.satellite
+    turning_rad_per_s = satellite.no_kozai / 60.0 - EARTH_ROTATION_RATE_RAD_PER_S * cos(satellite.inclo)
+    return abs(turning_rad_per_s) * float(satellite.a) * EARTH_EQUATORIAL_RADIUS_KM
 
 
 def steady_rates_bps(inputs: StudyInputs) -> FloatArray:
@@ -185,7 +195,7 @@ class _Follower:
             self._weather = sample_weather(climates_of(inputs), places, start=window.start, end=window.end, seed=seed)
         links, days, pairs = len(ground.links), window.days, len(inputs.demands)
         self._stock = np.zeros(links)
-        self._made, self._used = np.zeros((days, links)), np.zeros((days, links))
+        self._made, self._kept, self._used = (np.zeros((days, links)) for _ in range(3))
         self._carried = np.zeros((days, pairs))
         self._bottleneck = np.full((days, pairs), -1, np.int64)
         self._relay = FluidRelay(inputs.topology, inputs.demands, candidates=ground.candidates)
@@ -207,7 +217,7 @@ class _Follower:
             self._used[day] = np.minimum(allocation.used_bit, available)
             left = available - self._used[day]
             self._stock = np.minimum(left, room)
-            self._made[day] -= left - self._stock
+            self._kept[day] = self._made[day] - (left - self._stock)
         return self._account()
 
     def _contacts_of(self, day: int) -> FloatArray:
@@ -240,11 +250,11 @@ class _Follower:
         else:
             if ground.demands is not None:
                 price = key_prices(aboard, ground.demands, rows, clear)
-            priced = rows.copy()
-            priced["secret_bit"] *= price
-            plan = plan_contacts(priced, clear_probability=clear, bounded=False, **limits)  # type: ignore[arg-type]
-        self._promised += plan.value_bit, np.nan if plan.bound_bit is None else plan.bound_bit
+            plan = plan_contacts(rows, clear_probability=clear * price, bounded=False, **limits)  # type: ignore[arg-type]
         outcome = self._carry_out(plan.contacts, clear, price, aboard)
+        # At prices of a day's own making a plan's worth is no amount of key.
+        promised_bit = plan.value_bit if self._method == "optimal" else float(outcome["planned_bit"].sum())
+        self._promised += promised_bit, np.nan if plan.bound_bit is None else plan.bound_bit
         np.add.at(made, ground.downlink[outcome["satellite"], outcome["station"]], outcome["made_bit"])
         self._outcomes.append(outcome)
         return made
@@ -258,16 +268,19 @@ class _Follower:
             outcome[name] = contacts[name]
         outcome["planned_bit"] = contacts["expected_bit"] / price[contacts["row"]]
         outcome["clear_fraction"] = self._weather.clear_fraction(contacts["station"], contacts["start_s"], contacts["end_s"])
-        outcome["made_bit"] = outcome["planned_bit"] / clear[contacts["row"]] * part_bit(outcome["clear_fraction"])
+        outcome["made_bit"] = part_bit(outcome["clear_fraction"], outcome["planned_bit"] / clear[contacts["row"]])
         satellite = contacts["satellite"]
         np.maximum.at(self._satellite_free_s, satellite, contacts["end_s"] + np.asarray(ground.satellites.slew_s)[satellite])
         np.maximum.at(
             self._station_free_s, contacts["station"], contacts["end_s"] + np.asarray(ground.stations.slew_s)[contacts["station"]]
         )
-        room = np.maximum(ground.buffer_bit - aboard.sum(axis=1), 0.0)
-        for number in np.unique(satellite):
-            own = satellite == number
-            kept = np.minimum(np.cumsum(outcome["made_bit"][own]), room[number])
+        # Each station has its part of the buffer, or key that waits for its other half would keep out that half.
+        served = np.maximum((ground.downlink >= 0).sum(axis=1), 1)[: ground.buffer_bit.size]
+        room = np.maximum((ground.buffer_bit / served)[:, None] - aboard, 0.0)
+        key = satellite * aboard.shape[1] + contacts["station"]
+        for number in np.unique(key):
+            own = key == number
+            kept = np.minimum(np.cumsum(outcome["made_bit"][own]), room.flat[number])
             outcome["made_bit"][own] = np.diff(kept, prepend=0.0)
         return outcome
 
@@ -278,7 +291,7 @@ class _Follower:
         month = ground.window.months()[np.minimum((contacts["start_s"] // SECONDS_PER_DAY).astype(np.int64), ground.window.days - 1)]
         cells = month * stations + contacts["station"]
         months = int(ground.window.months()[-1]) + 1
-        lost = contacts["made_bit"] <= 0.0
+        lost = (contacts["made_bit"] <= 0.0) & (contacts["clear_fraction"] < 1.0)
         age_s, age_bit = self._ages(contacts)
         return Course(
             carried_bit=self._carried,
@@ -302,6 +315,10 @@ class _Follower:
         """Mean age [s] of each pair's key by day, shape (days, pairs), and key by bin of age, shape (pairs, bins)."""
         pairs = self._carried.shape[1]
         made_s = made_times(self._making(contacts), self._used)
+        # Where the oldest gives way to the new, nothing that is used is older than a store is deep.
+        used_s = (np.arange(len(made_s))[:, None, None] + QUANTILES) * SECONDS_PER_DAY
+        steady = self._ground.rate_bps > 0.0
+        made_s[:, steady] = np.maximum(made_s[:, steady], used_s - STORE_S)
         mean_s, bins = np.full(self._carried.shape, np.nan), np.zeros((pairs, AGE_EDGES_S.size))
         for day, (pair, routes, way_bit) in enumerate(self._carriers.days()):
             ages_s = key_ages_s(made_s[day] - day * SECONDS_PER_DAY, routes)
@@ -316,8 +333,8 @@ class _Follower:
         """For each link, times and the key kept until then, as `made_times` wants them."""
         ground = self._ground
         days_s = np.append(0.0, np.cumsum(ground.day_s))
-        made = np.concatenate([np.zeros((1, len(ground.links))), np.cumsum(self._made, axis=0)])
-        making: list[tuple[FloatArray, FloatArray]] = [(days_s, made[:, link]) for link in range(len(ground.links))]
+        kept_bit = np.concatenate([np.zeros((1, len(ground.links))), np.cumsum(self._kept, axis=0)])
+        making: list[tuple[FloatArray, FloatArray]] = [(days_s, kept_bit[:, link]) for link in range(len(ground.links))]
         link = ground.downlink[contacts["satellite"], contacts["station"]]
         order = np.lexsort((contacts["start_s"], link))
         names, first = np.unique(link[order], return_index=True)

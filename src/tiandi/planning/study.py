@@ -33,15 +33,20 @@ WAYS_KEPT = 8
 CUTS_SHOWN = 20
 DAYS_PER_YEAR = 365.25
 
-MODEL_NOTES = (
+SKY_NOTES = (
     "Key of a contact: expected finite-key length (Lim et al. 2014) of the whole pass under a clear sky, extinction in proportion to air"
     " mass. The model's largest known difference from a published experiment: for Micius over Xinglong in 2016 it sifts from 5 % less to"
     " 81 % more than published, as 8 to 3 dB of extinction at 1,200 km are assumed; for Jinan-1 it finds 29 % less key in a pass than"
     " published (tiandi reproduce micius-2017 jinan1-2025).",
     "Clouds are an on-off process drawn from monthly means; a cloud takes all light away, thin cirrus is left out.",
+    "A part of a pass, or one cut by cloud, proves less than its share of the key, by a law that the key of the whole pass alone decides.",
+    "Contacts are planned when a day of the study begins, without regard to the priority of pairs; over more than a week at prices that"
+    " favour pairs that want much, so that those that want little may go without.",
+)
+MODEL_NOTES = (
     "Time goes by in days: demands are constant and lapse at the day's end, and link key is shared out once a day by the fast local rule,"
     " which is not the global optimum.",
-    "Links that work all the time never fail; their stores hold what they make in an hour.",
+    "Links that work all the time never fail; their stores hold what they made in the last hour.",
 )
 
 
@@ -71,8 +76,9 @@ def run_study(
     """Study ``inputs`` from ``start`` to ``end`` (UTC) under the weather of ``seeds`` seeds, ``first_seed`` the first of them.
 
     Contacts are tabulated once (or given as ``table``), then each seed is a task of `tiandi.planning.scheduling.run_tasks`, whose
-    ``workers`` and ``scheduler`` these are. The same arguments give the same numbers, wherever they are computed. Raises InputError when
-    the window is empty or too long, there are no demands, a climate is unknown, and as `tabulate_contacts` does.
+    ``workers`` and ``scheduler`` these are. The same arguments give the same numbers, wherever they are computed, unless the optimal
+    plan of a day takes longer than its deadline. Raises InputError when the window is empty or too long, there are no demands, a climate is
+    unknown, and as `tabulate_contacts` does.
     """
     tell = progress or (lambda what, done: None)
     began = time.perf_counter()
@@ -164,7 +170,7 @@ def _assemble(shared: _Shared, seeds: tuple[int, ...], courses: Sequence[Course]
         ways=_ways(inputs, courses),
         full_cuts=_full_cuts(inputs, window, wanted.sum(axis=0), carried.sum(axis=1).mean(axis=0), courses),
         cost=total_cost(inputs, window),
-        notes=(*inputs.notes, *(MODEL_NOTES if inputs.satellites else MODEL_NOTES[2:])),
+        notes=(*inputs.notes, *(SKY_NOTES if inputs.satellites else ()), *MODEL_NOTES),
     )
 
 

@@ -142,7 +142,10 @@ def _station_at(inputs: StudyInputs, like: PlannedStation, node: Node, prices: P
         put=[place, Link(_free_name(inputs, f"{name} - fibre"), (name, node.name), rate_bps=1e9), *downlinks]
     )
     what = f"at {node.name}, equipped as {like.name}"
-    return Change("station", what, replace(inputs, topology=topology, stations=(*inputs.stations, station)), prices.station)
+    cost = prices.station
+    if cost is not None:
+        cost += (prices.aperture_per_metre or 0.0) * (like.receiver.aperture_m or 0.0)
+    return Change("station", what, replace(inputs, topology=topology, stations=(*inputs.stations, station)), cost)
 
 
 def _more_aperture(inputs: StudyInputs, prices: Prices) -> Change | None:
@@ -159,7 +162,7 @@ def _more_aperture(inputs: StudyInputs, prices: Prices) -> Change | None:
 
 
 def _more_fibre(result: StudyResult, prices: Prices) -> Iterator[Change]:
-    """On the link that limits most pairs on most days: a second system, and a relay in its middle."""
+    """On the link that limits most pairs on most days: as many systems again, and a relay in its middle."""
     inputs = result.inputs
     links = list(inputs.topology.links.values())
     limiting = np.bincount(result.bottleneck[result.bottleneck >= 0], minlength=len(links))
@@ -168,7 +171,7 @@ def _more_fibre(result: StudyResult, prices: Prices) -> Iterator[Change]:
         return
     fullest = links[int((limiting * steady).argmax())]
     second = replace(fullest, rate_bps=2.0 * fullest.rate_bps)
-    yield Change("system", f"on {fullest.name}", replace(inputs, topology=inputs.topology.with_changes(put=[second])), None)
+    yield Change("system", f"as many again on {fullest.name}", replace(inputs, topology=inputs.topology.with_changes(put=[second])), None)
     if fullest.length_km > 0.0:
         gain = 10.0 ** (FIBRE_LOSS_DB_PER_KM * fullest.length_km / 2.0 / 10.0)
         relay = _free_name(inputs, f"relay on {fullest.name}")

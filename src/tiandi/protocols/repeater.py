@@ -17,20 +17,17 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.constants import speed_of_light
 from scipy.optimize import brentq
 
+from tiandi.constants import LIGHT_SPEED_IN_FIBRE_KM_PER_S
 from tiandi.errors import InputError
 from tiandi.limits import require_within
 from tiandi.protocols.information import binary_entropy, plob_bound
 from tiandi.protocols.teleportation import compose, dephasing, depolarising, error_rates
-from tiandi.units import METRE_PER_KILOMETRE, transmittance_from_loss
+from tiandi.units import transmittance_from_loss
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-LIGHT_SPEED_IN_FIBRE_KM_PER_S = speed_of_light / METRE_PER_KILOMETRE / 1.468
-"""Speed of light over the group index of single-mode fibre at 1,550 nm (recalled)."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from tiandi.scenario.network import RunningNetwork
 from tiandi.scenario.scenario import Scenario
 from tiandi.scenario.study import study_inputs
 
+HORIZON_S = 3 * SECONDS_PER_DAY
 FORECAST_EVERY_S = 6 * 3600.0
 LEAST_CLEAR = 0.5
 HAND_OVER_SHARE = 0.5
@@ -112,7 +113,8 @@ class ContactOperations:
         served = {(self._satellites.index(entry.satellite), number) for entry in self._hand_overs for number in self._pair(entry)}
         self._rows: Rows = ground.rows[[(int(row["satellite"]), int(row["station"])) in served for row in ground.rows]]
         self._rows["secret_bit"] *= HAND_OVER_SHARE
-        self._forecast_s = self._now_s() + FORECAST_EVERY_S
+        self._planned_s = self._now_s()
+        self._forecast_s = self._planned_s + FORECAST_EVERY_S
         self._contacts = ContactClock(
             self._rows,
             satellites=ground.satellites,
@@ -121,6 +123,7 @@ class ContactOperations:
             clock=self._clock,
             start=self._start,
             clear_probability=self._clear_probability(),
+            horizon_s=HORIZON_S,
         )
         self._tell_waits()
 
@@ -161,7 +164,8 @@ class ContactOperations:
             else:
                 self._end_contact(event)
         if self._now_s() >= self._forecast_s:
-            self._forecast_s = self._now_s() + FORECAST_EVERY_S
+            self._planned_s = self._now_s()
+            self._forecast_s = self._planned_s + FORECAST_EVERY_S
             self._contacts.forecast(self._clear_probability())
         self._tell_waits()
         told, self._told = self._told, []
@@ -211,13 +215,14 @@ class ContactOperations:
         won_bit = self._network.stock_bit(*who) - before_bit
         self._tell(event.time, "won", who, won_bit, why)
         self._contacts.won(event.row, won_bit)
+        self._planned_s = self._now_s()
         self._hand_over(event)
 
     def _block_of(self, event: ContactEvent) -> tuple[LinkBlock | None, str]:
         """The block of a contact and how long its light was sent; or none, and why."""
+        start_s, end_s = self._begun_s.pop(event.row), (event.time - self._start).total_seconds()
         if event.row in self._broken:
             return None, self._broken.pop(event.row)
-        start_s, end_s = self._begun_s.pop(event.row), (event.time - self._start).total_seconds()
         clear = float(self._weather.clear_fraction(np.array(event.station), np.array(start_s), np.array(end_s)))
         if clear < LEAST_CLEAR:
             return None, f"cloud for {1.0 - clear:.0%} of it"
@@ -299,7 +304,8 @@ class ContactOperations:
             shared = True
             self._handed_bit[entry.name] += bit
             used_bit = before_bit[0] - self._network.stock_bit(satellite, entry.stations[0])
-            self._contacts.handed_over(self._pairs.index(self._pair(entry)), event.satellite, used_bit)
+            known_bit = float(self._contacts.stock_bit[event.satellite, self._pair(entry)].min())  # Rounding may leave it a little less.
+            self._contacts.handed_over(self._pairs.index(self._pair(entry)), event.satellite, min(float(used_bit), known_bit))
             self._tell(event.time, "handed over", (satellite, *entry.stations), bit)
         if shared:
             self._supply_keys(event.time)
@@ -317,11 +323,12 @@ class ContactOperations:
 
     @contextmanager
     def _new_plan_told(self, moment: datetime) -> Iterator[None]:
-        """Around news: tells of contacts that the new plan has in place of others."""
-        before = self._contacts.ahead
+        """Around news: tells of contacts that the new plan has and the old one, which looked less far, could have had."""
+        before, horizon_s = self._contacts.ahead["row"], self._planned_s + HORIZON_S
         yield
+        self._planned_s = self._now_s()
         after = self._contacts.ahead
-        for contact in after[~np.isin(after["row"], before["row"])]:
+        for contact in after[~np.isin(after["row"], before) & (after["start_s"] < horizon_s)]:
             self._tell(moment, "planned", self._who(contact), int(contact["expected_bit"]), self._span(contact))
 
     def _tell_waits(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -226,7 +227,7 @@ class RunningNetwork:
         portions = [min(MAX_KEY_PER_REQUEST, number - start) for start in range(0, number, MAX_KEY_PER_REQUEST)]
         self.look()
         try:
-            (route,) = self.controller.routes(homes[0], homes[1], relay_bit(number), 1, policy=policy)
+            (route,) = self.controller.routes(homes[0], homes[1], relay_bit(number), 1, policy=self._without_satellites(policy))
         except NoRoute as error:
             raise NoRoute(self._node_of[homes[0]], self._node_of[homes[1]], error.why) from None
         approved = tuple(route)
@@ -241,6 +242,14 @@ class RunningNetwork:
         finally:
             self._approved.discard(approved)
         return [self._node_of[kme] for kme in route], key_ids
+
+    def _without_satellites(self, policy: RoutePolicy | None) -> RoutePolicy | None:
+        """A policy that also avoids hand-overs by the satellites through which it lets no keys pass."""
+        if policy is None:
+            return None
+        nodes = self.controller.topology.nodes
+        barred = {entry.name for entry in self._topology.hand_overs if policy.forbids(nodes[kme_identity(entry.satellite)])}
+        return replace(policy, avoid=policy.avoid | barred)
 
     def link_between(self, here: str, there: str) -> str:
         """The name of the link that joins two nodes on a route."""

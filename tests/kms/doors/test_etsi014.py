@@ -146,6 +146,8 @@ def test_a_short_stock_hands_out_no_part_of_a_batch(bench: Bench) -> None:
     status, message = bench.refused("alice", "POST", ENC, json={"number": 4})
     assert status == 503
     assert "768 bit" in message
+    assert ask(bench.app, "alice", "POST", ENC, json={"number": 4}).headers["retry-after"] == "1"
+    assert "retry-after" not in ask(bench.app, "alice", "POST", ENC, json={"number": 0}).headers
     assert len(bench.keys("alice", "POST", ENC, json={"number": 3})) == 3
 
 

@@ -53,6 +53,8 @@ _STATUS_CODES: list[tuple[type[TiandiError], int]] = [
     (RequestRefused, 400),
 ]
 _NO_STORE = (b"cache-control", b"no-store")
+_RETRY_AFTER = ((b"retry-after", b"1"),)
+"""Keys are made once a second, where they can be made."""
 _log = logging.getLogger("tiandi.kms")
 
 
@@ -87,7 +89,8 @@ def refusal(error: Exception) -> Answer:
     if isinstance(error, KeyNotFound):
         return Answer(400, _error_body(KEYS_NOT_FOUND))
     if isinstance(error, TiandiError):
-        return Answer(status_code(error), _error_body(str(error)))
+        status = status_code(error)
+        return Answer(status, _error_body(str(error)), _RETRY_AFTER if status == 503 else ())
     # Neither the text of the exception nor the values in its frames: either may be key.
     _log.error("fault at a door: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
     return Answer(503, _error_body(f"internal error ({type(error).__name__})"))

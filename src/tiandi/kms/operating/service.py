@@ -152,7 +152,8 @@ class Service:
         watch = LinkWatch(self.entity, neighbours, obstacles=obstacles, silent=lambda: self.spreading.silent)
         return Spreading(
             LinkReports(kme_id, is_link=lambda kme, neighbour: neighbour in self.routing.neighbours(kme)),
-            post=self._neighbours,
+            # Each process of a neighbour finds its own ways.
+            post=self._neighbours.tell_all,
             look=watch.look,
             neighbours=neighbours,
             heard=self._heard,

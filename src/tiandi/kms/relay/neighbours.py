@@ -30,10 +30,7 @@ class Neighbours:
 
     async def __call__(self, kme: str, path: str, body: bytes) -> bytes:
         """The answer's body. Raises RelayFailed when there is no whole answer or a 5xx, RemoteRefused for a refusal."""
-        known = self._directory.kme_addresses.get(kme, ())
-        addresses = [known] if isinstance(known, str) else list(known)
-        if not addresses:
-            raise RelayFailed(kme, "nobody knows the address of that KME")
+        addresses = self._addresses(kme)
         # What is said between KMEs may be said twice, so that any other process of the node may be asked what one did not answer.
         first = self._answering.get(kme, 0)
         problem = RelayFailed(kme, "not asked")
@@ -46,6 +43,21 @@ class Neighbours:
             self._answering[kme] = number % len(addresses)
             return content
         raise problem
+
+    async def tell_all(self, kme: str, path: str, body: bytes) -> bytes:
+        """As a call, but to every process of that KME; the answer of one. Raises as a call does when none has taken it."""
+        asked = (self._ask(kme, address + path, body) for address in self._addresses(kme))
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        problems = [answer for answer in answers if isinstance(answer, BaseException)]
+        if len(problems) == len(answers):
+            raise problems[0]
+        return next(answer for answer in answers if isinstance(answer, bytes))
+
+    def _addresses(self, kme: str) -> list[str]:
+        known = self._directory.kme_addresses.get(kme, ())
+        if not known:
+            raise RelayFailed(kme, "nobody knows the address of that KME")
+        return [known] if isinstance(known, str) else list(known)
 
     async def _ask(self, kme: str, url: str, body: bytes) -> bytes:
         # Uncompressed, so that no answer is longer than it arrives.

@@ -119,8 +119,9 @@ class Spreading:
             turn = self.reports.turn
             try:
                 await self._tell(neighbour, self.reports.since(told, reader=neighbour))
-            except (RelayFailed, RemoteRefused):
-                self._unanswered[neighbour] = self._unanswered.get(neighbour, 0) + 1
+            except (RelayFailed, RemoteRefused) as error:
+                # One that refuses is there: older, perhaps, and knows nothing of link states.
+                self._unanswered[neighbour] = 0 if isinstance(error, RemoteRefused) else self._unanswered.get(neighbour, 0) + 1
                 spoke.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):  # `wait_for` of Python 3.11 may lose a cancellation.
