@@ -27,6 +27,7 @@ from kme_load import benchmark_kme_load  # noqa: E402
 from kme_relay import benchmark_kme_relay  # noqa: E402
 from kme_store import benchmark_kme_store  # noqa: E402
 from ldpc import benchmark_ldpc  # noqa: E402
+from living import benchmark_living  # noqa: E402
 from main_job import benchmark_main_job  # noqa: E402
 from measure import Figure  # noqa: E402
 from network_day import benchmark_network_day  # noqa: E402
@@ -34,6 +35,7 @@ from passes import benchmark_passes  # noqa: E402
 from routing import benchmark_routing  # noqa: E402
 from sifting import benchmark_sifting  # noqa: E402
 from study import benchmark_study  # noqa: E402
+from viewers import benchmark_viewers  # noqa: E402
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "detections": benchmark_detections,
@@ -45,6 +47,8 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "network_day": benchmark_network_day,
     "routing": benchmark_routing,
     "study": benchmark_study,
+    "viewers": benchmark_viewers,
+    "living": benchmark_living,
     "sifting": benchmark_sifting,
     "cascade": benchmark_cascade,
     "ldpc": benchmark_ldpc,

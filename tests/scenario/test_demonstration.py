@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -92,9 +93,10 @@ def test_bad_input_is_refused_before_anything_is_done(tmp_path: Path) -> None:
 
 def test_a_port_in_use_is_named_and_leaves_nothing(ring: Edit, tmp_path: Path) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        # Below the ports that the system gives to others, so that those before it are free.
+        port = 24_000 + os.getpid() % 4_000
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        port = taken.getsockname()[1]
         scenario = ring(("qber_limit = 0.11", f"qber_limit = 0.11\nport_base = {port - 2}"))
         with pytest.raises(StateError, match=rf"run.port_base \(for the KME of South\) = {port}: cannot listen"):
             demonstrate(scenario, state=tmp_path / "out" / "state")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter, Token
 
 import tiandi
-from tiandi.cli import EXIT_FAILED, audit, distill, keys, kme, pki, plan, scenarios
+from tiandi.cli import EXIT_FAILED, audit, distill, keys, kme, pki, plan, sae, scenarios, up
 from tiandi.errors import InputError, NoPassError
 
 if TYPE_CHECKING:
@@ -40,7 +40,11 @@ app.command(keys.app)
 app.command(pki.app)
 app.command(audit.app)
 app.command(plan.app)
+app.command(sae.app)
 app.command(scenarios.app)
+app.command(up.up)
+app.command(up.down)
+app.command(up.status)
 
 ScenarioName = Annotated[str, Parameter(name="--scenario", help="Name of a packaged scenario, or a TOML file.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object instead of tables.")]

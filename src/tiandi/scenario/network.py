@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -17,7 +18,7 @@ from tiandi.control.link_states import SATELLITE_WAIT_S
 from tiandi.control.routing import RoutePolicy
 from tiandi.control.topology import Link, Node, Topology
 from tiandi.distill.records import KeyBlock
-from tiandi.errors import DistillationAborted, NoRoute, NoSecretKey, ScenarioError
+from tiandi.errors import DistillationAborted, InputError, NoRoute, NoSecretKey, ScenarioError
 from tiandi.kms.client import KeyClient
 from tiandi.kms.directory import Directory, PairPolicy, Sae
 from tiandi.kms.entity import KeyManagementEntity
@@ -28,7 +29,8 @@ from tiandi.kms.server import KmeHost, listen
 from tiandi.kms.store.link_keys import LEAST_BLOCK_BYTE
 from tiandi.kms.store.master_keys import create_master_key_file, open_master_key
 from tiandi.kms.store.sqlite_database import SqliteDatabase
-from tiandi.kms.tls.pki import CertificateAuthority, Credentials
+from tiandi.kms.tls.identities import IdentityKind
+from tiandi.kms.tls.pki import CertificateAuthority, Credentials, credentials_in
 from tiandi.management.alarms import Alarm, FaultManager
 from tiandi.quantum.link import LinkBlock
 from tiandi.scenario import schema
@@ -85,18 +87,24 @@ class QkdLinkEnd:
 class RunningNetwork:
     """A context manager: inside it every KME of ``scenario`` serves HTTPS on the loopback address.
 
-    ``controller`` knows its links as they were when `look` or `relay_keys` was called last. ``folder`` takes key stores and certificates.
-    Raises StateError when a port is taken.
+    ``controller`` knows its links as they were when `look` or `relay_keys` was called last. ``folder`` takes key stores and certificates;
+    those of a run before are gone on with. Keys are relayed when an operator says so, along the route that the controller approved, and
+    none are made ahead; with ``serving`` each KME makes them as its SAEs need them, the controller decides the ways. What ends with
+    "_async" runs on the loop of `host`, the rest on other threads. Raises StateError when a port is taken.
     """
 
-    def __init__(self, scenario: Scenario, folder: Path, clock: Clock) -> None:
+    def __init__(self, scenario: Scenario, folder: Path, clock: Clock, *, serving: bool = False) -> None:
         self.faults = FaultManager()
         self._clock = clock
         self._topology = scenario.file.topology
-        self._authority = CertificateAuthority(folder / "pki", scenario.name)
-        # Keys are relayed when an operator says so, along the route that the controller approved: none are made ahead.
+        self._pki = folder / "pki"
+        self._authority = CertificateAuthority(self._pki, scenario.name)
         self._approved: set[tuple[str, ...]] = set()
-        self._host = KmeHost(Directory(routes=self._approved, default_policy=PairPolicy(ahead_count=0)))
+        self.controller = Controller(relay_topology(self._topology))
+        self.obstacles: dict[str, str] = {}
+        """Links out of service for another reason than an alarm, and why."""
+        controlled = Directory(routes=self.controller, find_routes=self.controller.find) if serving else None
+        self._host = KmeHost(controlled or Directory(routes=self._approved, default_policy=PairPolicy(ahead_count=0)))
         self._credentials: dict[str, Credentials] = {}
         self._node_of: dict[str, str] = {}
         self._links: dict[str, tuple[str, str]] = {}
@@ -108,8 +116,7 @@ class RunningNetwork:
             self._host.close()
             raise
         for application in self._topology.applications:
-            self._host.directory.saes[application.sae] = Sae(kme_identity(application.node))
-            self._credentials[application.sae] = self._authority.issue("sae", application.sae)
+            self.enrol(application.sae, application.node)
         joints: list[schema.FibreEntry | schema.DownlinkEntry | schema.HandOverEntry]
         joints = [*self._topology.fibres, *self._topology.downlinks, *self._topology.hand_overs]
         for entry in joints:
@@ -117,7 +124,6 @@ class RunningNetwork:
         for hand_over in self._topology.hand_overs:
             self._host.directory.satellites.add(kme_identity(hand_over.satellite))
             self._host.directory.hand_overs.add((kme_identity(hand_over.satellite), *self._links[hand_over.name]))
-        self.controller = Controller(relay_topology(self._topology))
         self._expected: dict[str, datetime] = {}
 
     def _add_kme(self, node: str, folder: Path, port: int) -> None:
@@ -126,12 +132,31 @@ class RunningNetwork:
             raise ScenarioError("topology.nodes", node, f"gives the same KME identity ({kme}) as {self._node_of[kme]}")
         self._node_of[kme] = node
         home = folder / kme
-        home.mkdir(parents=True, mode=0o700)
+        home.mkdir(parents=True, mode=0o700, exist_ok=True)
         listener = listen(port, f"run.port_base (for the KME of {node})")
-        create_master_key_file(home / "master.key")
+        if not (home / "master.key").exists():
+            create_master_key_file(home / "master.key")
         master_key = open_master_key(f"file:{home / 'master.key'}")
-        credentials = self._authority.issue("kme", kme)
+        credentials = self._issued("kme", kme)
         self._host.add(kme, SqliteDatabase(home / "store.sqlite"), master_key, credentials=credentials, listener=listener)
+
+    def _issued(self, kind: IdentityKind, identity: str) -> Credentials:
+        """The certificate of an identity; one that a run before was given, killed in between perhaps, is taken if it is whole."""
+        try:
+            return credentials_in(self._pki, kind, identity)
+        except InputError:
+            return self._authority.issue(kind, identity)
+
+    def enrol(self, sae: str, node: str) -> None:
+        """Let an SAE be served at a node, from now on; its certificate is made, or found."""
+        if sae not in self._credentials:
+            self._credentials[sae] = self._issued("sae", sae)
+        self._host.directory.saes[sae] = Sae(kme_identity(node))
+
+    @property
+    def host(self) -> KmeHost:
+        """Who runs the KMEs, and the loop they live on."""
+        return self._host
 
     def __enter__(self) -> Self:
         self._host.__enter__()
@@ -144,6 +169,10 @@ class RunningNetwork:
         """The KME of a node."""
         return self._host.entities[kme_identity(node)]
 
+    def node_of(self, kme: str) -> str:
+        """The node of a KME."""
+        return self._node_of[kme]
+
     def key_client(self, sae: str) -> KeyClient:
         """A client as the SAE itself would make one: the address of its KME and its own certificate."""
         kme = self._host.directory.home(sae)
@@ -151,14 +180,21 @@ class RunningNetwork:
 
     def receive(self, block: LinkBlock) -> Alarm | None:
         """Give the key of a block to the KMEs at both ends; if it was aborted, raise the alarm instead and return it."""
+        alarm = self._host.call(self.receive_async(block))
+        if alarm is None:
+            here, there = self._links[block.link]
+            self._host.call(self._host.entities[here].exchange.compare(there))
+        return alarm
+
+    async def receive_async(self, block: LinkBlock) -> Alarm | None:
+        """As `receive`, but the KMEs may still be comparing the block when it returns."""
         alice, bob = block.alice, block.bob
         if isinstance(alice, KeyBlock) and isinstance(bob, KeyBlock):
             kmes = self._links[block.link]
             ends = QkdLinkEnd(kmes[1], "first"), QkdLinkEnd(kmes[0], "second")
-            for kme, end, key in zip(kmes, ends, (alice, bob), strict=True):
+            for end, key in zip(ends, (alice, bob), strict=True):
                 end.put(key)
-                self._host.call(self._host.entities[kme].collect(end))
-            self._host.call(self._host.entities[kmes[0]].exchange.compare(kmes[1]))
+            await asyncio.gather(*(self._host.entities[kme].collect(end) for kme, end in zip(kmes, ends, strict=True)))
             if block.link in self.controller.topology.links:
                 self.controller.states.update(block.link, qber=block.ledger.qber)
             return None
@@ -168,7 +204,7 @@ class RunningNetwork:
         }
         alarm = self.faults.block_aborted(block.link, self._clock.now(), causes)
         if block.link in self.controller.topology.links:
-            self._look_at(block.link)
+            await self._look_at(block.link)
         return alarm
 
     def hand_over_all(self) -> dict[str, int]:
@@ -195,23 +231,34 @@ class RunningNetwork:
         """Link key [bit] under which the KME of a node can send to that of another."""
         return self._host.call(self.entity(here).stock_bit(kme_identity(there)))
 
+    async def stocks_async(self, here: str, there: str) -> tuple[int, int]:
+        """Link key [bit] under which each of two nodes, or KMEs, can send to the other."""
+        here, there = kme_identity(self._node_of.get(here, here)), kme_identity(self._node_of.get(there, there))
+        own_bit, peers_bit = await asyncio.gather(self._host.entities[here].stock_bit(there), self._host.entities[there].stock_bit(here))
+        return own_bit, peers_bit
+
     def expect(self, link: str, moment: datetime) -> None:
         """A hand-over ``link`` that is empty gets key again at ``moment``, as far as is planned: keys that would go over it wait."""
         self._expected[link] = moment
 
     def look(self) -> None:
         """Let the controller know every link as it is now: the stock that both ends hold, alarms, how long keys wait for a satellite."""
-        for name in self.controller.topology.links:
-            self._look_at(name)
+        self._host.call(self.look_async())
 
-    def _look_at(self, name: str) -> None:
-        here, there = self._links[name]
-        stock_bit = min(self._host.call(self._host.entities[a].stock_bit(b)) for a, b in ((here, there), (there, here)))
-        note = self.faults.out_of_service(name)
+    async def look_async(self) -> dict[str, tuple[int, int]]:
+        """As `look`; returns what each end can send under [bit], by link."""
+        names = list(self.controller.topology.links)
+        return dict(zip(names, await asyncio.gather(*map(self._look_at, names)), strict=True))
+
+    async def _look_at(self, name: str) -> tuple[int, int]:
+        own_bit, peers_bit = await self.stocks_async(*self._links[name])
+        stock_bit = min(own_bit, peers_bit)
+        note = self.faults.out_of_service(name) or self.obstacles.get(name)
         wait_s = None
         if self.controller.topology.links[name].kind == "downlink":
             wait_s = self._wait_s(name) if stock_bit < relay_bit(1) else 0.0  # What was handed over waits for nobody.
         self.controller.states.update(name, stock_bit=stock_bit, in_service=note is None, note=note or "", wait_s=wait_s)
+        return own_bit, peers_bit
 
     def _wait_s(self, name: str) -> float:
         if name not in self._expected:

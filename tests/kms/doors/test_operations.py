@@ -21,9 +21,10 @@ from tiandi.kms import etsi014
 from tiandi.kms.directory import Sae
 from tiandi.kms.doors.operations import Ready
 from tiandi.kms.operating import alarms, etsi015, operations
-from tiandi.kms.operating.administration import Drain, LinkEntry, NodeStatus, PairEntry, SaeEntry, StockEntry, Void
+from tiandi.kms.operating.administration import Drain, LinkEntry, LinkStateEntry, NodeStatus, PairEntry, SaeEntry, StockEntry, Void
 from tiandi.kms.operating.settings import PairSetting, SaeSetting
 from tiandi.kms.operating.voiding import Voided
+from tiandi.kms.relay.link_reports import LinkReport, LinkReports
 from tiandi.kms.store.journal import JournalEntry
 
 DOCUMENT = json.loads(files("tiandi.kms").joinpath("openapi", "operations.json").read_text())
@@ -558,8 +559,8 @@ def test_nothing_that_operators_are_told_holds_a_key(run: Run) -> None:
 
 def test_the_document_describes_what_is_served(run: Run) -> None:
     structs = {
-        NodeStatus, SaeEntry, PairEntry, LinkEntry, StockEntry, JournalEntry, Drain, Ready, Voided, alarms.Alarm, operations.Checks,
-        SaeSetting, PairSetting,
+        NodeStatus, SaeEntry, PairEntry, LinkEntry, LinkStateEntry, StockEntry, JournalEntry, Drain, Ready, Voided, alarms.Alarm,
+        operations.Checks, SaeSetting, PairSetting,
     }  # fmt: skip
     for struct in structs:
         schema = DOCUMENT["components"]["schemas"][struct.__name__]
@@ -578,6 +579,8 @@ def test_the_document_describes_what_is_served(run: Run) -> None:
         await network.keys()
         await network.ask("kme-a", "PUT", f"{ADMIN}/pairs/alice/bob", json={"priority": 3})
         await network.entities["kme-a"].database.run(alarms.raise_alarm, "relay-tag", "kme-b", "x")
+        reports = network.operations["kme-a"].link_reports = LinkReports("kme-a", is_link=lambda *_: True)
+        reports.report_own([LinkReport(origin="kme-a", neighbour="kme-b", sequence=0, stock_bit=5, qber=0.01)])
         for path, methods in DOCUMENT["paths"].items():
             if "get" not in methods:
                 continue
