@@ -1,0 +1,1 @@
+"""Circuits: gates, the languages they are written in, and what noise makes of them."""

@@ -1,0 +1,1 @@
+"""Machines: what is published of each, their lattices, calibrations and twins."""

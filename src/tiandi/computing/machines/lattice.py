@@ -1,0 +1,68 @@
+"""Where a machine's qubits lie and which of them are coupled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+NO_PATTERN = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """``position`` (qubits, 2): row and column for drawing; ``couplers`` (couplers, 2): their qubits, smaller first.
+
+    ``pattern`` (couplers,): which layer A, B, C, D (0 to 3) of two-qubit gates of a random circuit it belongs to, each a matching;
+    NO_PATTERN where none is defined.
+    """
+
+    position: IntArray
+    couplers: IntArray
+    pattern: IntArray
+
+    @property
+    def qubit_count(self) -> int:
+        """Qubits, working or not."""
+        return len(self.position)
+
+    def coupler_number(self) -> dict[tuple[int, int], int]:
+        """The number of the coupler between two qubits, smaller first."""
+        return {(int(first), int(second)): number for number, (first, second) in enumerate(self.couplers)}
+
+
+def rotated_square(rows: int, columns: int) -> Lattice:
+    """The lattice of the Zuchongzhi and Sycamore kind: (row, column) is coupled to (row+1, column) and to its neighbour in row+1.
+
+    11 x 6 gives 66 qubits and 110 couplers (Zuchongzhi 2), 15 x 7 gives 105 and 182 (Zuchongzhi 3.0, Willow).
+    """
+    couplers, pattern = [], []
+    for row in range(rows - 1):
+        for column in range(columns):
+            sideways = column + 1 if row % 2 else column - 1
+            for kind, other in ((0, column), (1, sideways)):
+                if 0 <= other < columns:
+                    couplers.append((row * columns + column, (row + 1) * columns + other))
+                    pattern.append(2 * (row % 2) + kind)
+    return Lattice(_positions(rows, columns), np.array(couplers, np.int64).reshape(-1, 2), np.array(pattern, np.int64))
+
+
+def square(rows: int, columns: int) -> Lattice:
+    """Each qubit coupled to the next in its row and in its column: 12 x 6 gives the 72 qubits and 126 couplers of Wukong."""
+    couplers, pattern = [], []
+    for row in range(rows):
+        for column in range(columns):
+            number = row * columns + column
+            if column + 1 < columns:
+                couplers.append((number, number + 1))
+                pattern.append((row + column) % 2)
+            if row + 1 < rows:
+                couplers.append((number, number + columns))
+                pattern.append(2 + (row + column) % 2)
+    return Lattice(_positions(rows, columns), np.array(couplers, np.int64).reshape(-1, 2), np.array(pattern, np.int64))
+
+
+def _positions(rows: int, columns: int) -> IntArray:
+    return np.array([(row, column) for row in range(rows) for column in range(columns)], np.int64).reshape(-1, 2)
