@@ -51,7 +51,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     ]
 
     until = time.monotonic() + 30
-    while not place.exists() and time.monotonic() < until:
+    while not (place.exists() and place.read_text()) and time.monotonic() < until:
         time.sleep(0.05)
     yield Cluster(json.loads(place.read_text())["address"], workers)
     for process in (*workers, scheduler):
