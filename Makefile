@@ -5,17 +5,23 @@ BIN := $(VENV)/bin
 # uv installs in seconds what pip installs in a minute; where it cannot be had, pip does.
 INSTALL = $(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip,$(BIN)/python -m pip)
 
-.PHONY: run test test-all check bench lock clean
+.PHONY: run test test-all browser check bench lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/ready-to-run
 	$(BIN)/tiandi demo $(ARGS)
 
-test: $(VENV)/ready-to-test $(VENV)-outside/ready check
+# Pictures of the page, as its tests last saw it.
+export TIANDI_SCREENSHOTS ?= $(CURDIR)/build/screenshots
+
+test: $(VENV)/ready-to-test $(VENV)-outside/ready browser check
 	$(BIN)/pytest -n 2 -m "not slow" $(ARGS)
 
-test-all: $(VENV)/ready-to-test $(VENV)-outside/ready check
+test-all: $(VENV)/ready-to-test $(VENV)-outside/ready browser check
 	$(BIN)/pytest -n 2 $(ARGS)
+
+browser: $(VENV)/ready-to-test
+	@sh tests/web/bring_browser.sh $(CURDIR)/$(BIN)/playwright
 
 check: $(VENV)/ready-to-test
 	$(BIN)/ruff check .
@@ -23,7 +29,7 @@ check: $(VENV)/ready-to-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(VENV)/ready-to-test $(VENV)-peers/ready
+bench: $(VENV)/ready-to-test $(VENV)-peers/ready $(VENV)-peers/cesium browser
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 # Peers bring dependencies of their own, so they live apart.
@@ -31,6 +37,11 @@ $(VENV)-peers/ready: requirements/peers.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)-peers
 	$(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV)-peers $(BIN)/uv pip,$(VENV)-peers/bin/python -m pip) install --quiet -r requirements/peers.txt
 	@touch $@
+
+# A bare globe of CesiumJS, beside which the page's first picture stands; left out where there is no npm.
+$(VENV)-peers/cesium: | $(VENV)-peers/ready
+	mkdir -p $@
+	-cd $@ && npm pack --silent cesium@1.140.0 && tar xzf cesium-1.140.0.tgz package/Build/Cesium package/LICENSE.md && rm cesium-1.140.0.tgz
 
 # So do the clients that others wrote. Where skip-qkd cannot be built, only its test is left out.
 OUTSIDE = $(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV)-outside $(BIN)/uv pip,$(VENV)-outside/bin/python -m pip) install --quiet

@@ -50,13 +50,15 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         for name in ("first", "second")
     ]
 
-    until = time.monotonic() + 30
-    while not (place.exists() and place.read_text()) and time.monotonic() < until:
-        time.sleep(0.05)
-    yield Cluster(json.loads(place.read_text())["address"], workers)
-    for process in (*workers, scheduler):
-        process.kill()
-        process.wait()
+    try:
+        until = time.monotonic() + 30
+        while not (place.exists() and place.read_text()) and time.monotonic() < until:
+            time.sleep(0.05)
+        yield Cluster(json.loads(place.read_text())["address"], workers)
+    finally:
+        for process in (*workers, scheduler):
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -120,6 +120,21 @@ def test_a_message_goes_under_keys_from_the_doors(ring: Watcher) -> None:
     assert ring.view.totals.messages >= 1
 
 
+def test_a_message_right_after_the_start_waits_for_the_first_key(tmp_path: Path) -> None:
+    with LivingNetwork(load_scenario("ring"), tmp_path) as living:
+        assert living.totals_now().secret_bit == 0
+        assert living.call(living.send_message("North", "South", "first")).plaintext == "first"
+
+
+def test_a_message_is_refused_at_once_while_no_key_can_come(tmp_path: Path) -> None:
+    with LivingNetwork(load_scenario("ring"), tmp_path) as living:
+        living.call(living.pause(True))
+        begun_s = time.monotonic()
+        with pytest.raises(NoRoute, match="North to South"):
+            living.call(living.send_message("North", "South", "time stands still"))
+        assert time.monotonic() - begun_s < 2.0
+
+
 def test_a_message_without_a_way_is_refused_at_once(ring: Watcher) -> None:
     for link in ("East - South", "South - West"):
         ring.do(ring.living.cut(link, True))
@@ -139,11 +154,13 @@ def test_an_eavesdropper_raises_an_alarm_and_keys_go_round(ring: Watcher) -> Non
     line = ring.line(EAST)
     assert line.qber is not None
     assert line.qber > 0.11
+    assert line.eavesdropped
     (alarm,) = [alarm for alarm in ring.view.alarms if alarm.link == EAST]
     assert alarm.severity == "critical"
     assert ring.see(living.pair, "North", "East").route == ["North", "West", "South", "East"]
     assert ring.do(living.send_message("sae-north", "sae-east", "round the ring")).route == ["North", "West", "South", "East"]
     ring.do(living.eavesdrop(EAST, False))
+    assert not ring.see(living.link, EAST).eavesdropped
     ring.do(living.acknowledge(alarm.id))
     ring.until(lambda: ring.line(EAST).state == "up", "an alarm that is cleared")
     assert ring.see(living.pair, "North", "East").route == ["North", "East"]
@@ -170,6 +187,9 @@ def test_a_compromised_relay_learns_what_passes(ring: Watcher) -> None:
     ring.do(living.compromise("West", True))
     assert "Nothing yet" in ring.see(living.node, "West").what_it_learns[0]
     ring.do(living.cut(EAST, True))
+    ring.until(lambda: any(event.kind == "relay" and event.pair == ("North", "East") for event in ring.events), "a relay that is told of")
+    relay = next(event for event in ring.events if event.kind == "relay" and event.pair == ("North", "East"))
+    assert relay.what.endswith("keys relayed by West, South")
     ring.until(lambda: "knows each of them" in ring.see(living.node, "West").what_it_learns[0], "keys on the detour")
     ring.do(living.compromise("North", True))
     assert "by right" in ring.see(living.node, "North").what_it_learns[0]
@@ -187,8 +207,12 @@ def test_time_stands_still_goes_on_and_jumps(ring: Watcher) -> None:
     assert living.clock.now() == then
     assert ring.see(living.view).paused or living.clock.paused
     ring.do(living.pause(False))
+    before = ring.view.totals.secret_bit
     ring.do(living.jump("2099-01-01T00:00:00Z"))
     assert living.clock.now().year == 2099
+    time.sleep(1.0)
+    assert ring.view.totals.secret_bit - before < 100_000_000  # Nobody sent light in all those years.
+    assert living.clock.share == 1.0
     with pytest.raises(InputError, match="time does not run backwards"):
         ring.do(living.jump("2000-01-01"))
     with pytest.raises(InputError, match="no pass is planned"):

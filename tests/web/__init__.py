@@ -15,6 +15,8 @@ import msgspec
 from tiandi.errors import InputError, NoRoute
 from tiandi.scenario.view import (
     AlarmLine,
+    AuditLine,
+    AuditView,
     EventView,
     Funnel,
     LinkLine,
@@ -100,6 +102,13 @@ class SmallNetwork:
         self._told += 1
         for queue in self._queues:
             queue.put_nowait(EventView(self._told, self.time, more.pop("kind", "block"), what, **more))
+
+    async def audit(self, **wanted: Any) -> AuditView:
+        self.done.append(("audit", wanted))
+        if wanted.get("kind") == "nonsense":
+            raise InputError("kind", "nonsense", "must be one of link, supply, operator")
+        line = AuditLine("Beijing", "link", 7, f"{NOON[:-1]}.000Z", "link", "link Jinan", "stored", "spent", 256, "", "ab" * 32)
+        return AuditView([line], False, "", 1, [])
 
     async def send_message(self, sender: str, recipient: str, text: str) -> MessageView:
         if recipient == "nobody":

@@ -17,7 +17,19 @@ import msgspec
 
 from tiandi.errors import NoRoute
 from tiandi.scenario.living import LivingNetwork
-from tiandi.scenario.view import AlarmLine, EventView, LinkLine, LinkView, MessageView, NetworkView, NodePoint, NodeView, PairView
+from tiandi.scenario.view import (
+    AlarmLine,
+    AuditLine,
+    AuditView,
+    EventView,
+    LinkLine,
+    LinkView,
+    MessageView,
+    NetworkView,
+    NodePoint,
+    NodeView,
+    PairView,
+)
 from tiandi.web import WindowServer
 
 SAMPLE = Path(__file__).parent / "sample"
@@ -30,9 +42,10 @@ FLAGS = (
 Mood = Literal["busy", "alarms", "empty"]
 
 
-def find_chromium() -> str | None:
-    """Where this machine's chromium is, or None."""
-    return next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+def find_chromium(playwrights_own: str = "") -> str | None:
+    """Where this machine's chromium is, else the one that playwright has downloaded, or None; `tests/web/bring_browser.sh` brings one."""
+    found = next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+    return found or (playwrights_own if Path(playwrights_own).is_file() else None)
 
 
 def read_sample(name: str, kind: Any) -> Any:
@@ -52,10 +65,10 @@ class SampleNetwork:
             self.now = msgspec.structs.replace(self.now, nodes=[], links=[], satellites=[], contacts=[], pairs=[], alarms=[])
         if mood == "alarms":
             names = [link.name for link in self.now.links if link.kind == "fibre"]
-            self._set_link(names[3], state="eavesdropped", qber=0.19, rate_bps=0.0)
+            self._set_link(names[3], state="alarm", eavesdropped=True, qber=0.193, rate_bps=0.0)
             self._set_link(names[8], state="cut", rate_bps=0.0)
-            self._alarm(names[3], "critical", "the error rate 0.193 is above its limit 0.110: an eavesdropper may listen")
-            self._alarm(names[8], "major", "no light arrives")
+            self._alarm(names[3], "critical", self._too_many_errors(names[3]))
+            self._alarm(names[8], "major", "no light arrives: the fibre is cut")
 
     def _set_link(self, name: str, **change: Any) -> None:
         self.now = msgspec.structs.replace(
@@ -72,6 +85,10 @@ class SampleNetwork:
         self.now = msgspec.structs.replace(self.now, alarms=[*self.now.alarms, line])
         for end in next(one.ends for one in self.now.links if one.name == link):
             self._set_node(end, alarms=1)
+
+    def _too_many_errors(self, link: str) -> str:
+        ends = next(one.ends for one in self.now.links if one.name == link)
+        return "; ".join(f"{end}: QBER 0.193 is above the limit of 0.110" for end in ends)
 
     def _tell(self, kind: Any, what: str, **more: Any) -> None:
         self._told += 1
@@ -103,6 +120,15 @@ class SampleNetwork:
         while True:
             yield await queue.get()
 
+    async def audit(self, **wanted: Any) -> AuditView:
+        self.done.append(("audit", wanted))
+        lines = [AuditLine(**line) for line in read_sample("audit", list[dict[str, Any]])]
+        if wanted.get("kind"):
+            lines = [line for line in lines if line.kind == wanted["kind"]]
+        return AuditView(
+            lines, True, "2026-03-20T08:00:00.000Z", 12, ["Jinan: chain link, page 3"] if wanted.get("text") == "broken" else []
+        )
+
     async def send_message(self, sender: str, recipient: str, text: str) -> MessageView:
         self.done.append(("message", sender, recipient, text))
         if sender == recipient:
@@ -112,10 +138,11 @@ class SampleNetwork:
 
     async def eavesdrop(self, link: str, on: bool) -> None:
         self.done.append(("eavesdrop", link, on))
-        self._set_link(link, state="eavesdropped" if on else "up", qber=0.193 if on else 0.021)
+        self._set_link(link, state="alarm" if on else "up", eavesdropped=on, qber=0.193 if on else 0.021)
         if on:
-            self._alarm(link, "critical", "the error rate 0.193 is above its limit 0.110: an eavesdropper may listen")
-            self._tell("alarm", f"{link}: the error rate 0.193 is above its limit 0.110.", link=link)
+            cause = self._too_many_errors(link)
+            self._alarm(link, "critical", cause)
+            self._tell("alarm", f"critical: {link}: {cause}", link=link)
 
     async def cut(self, link: str, on: bool) -> None:
         self.done.append(("cut", link, on))

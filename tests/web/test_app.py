@@ -13,7 +13,7 @@ import pytest
 
 from tests.web import Window, run
 from tiandi.errors import InputError, StateError, TiandiError
-from tiandi.scenario.view import LinkView, MessageView, NetworkView, NodeView, PairView
+from tiandi.scenario.view import AuditView, LinkView, MessageView, NetworkView, NodeView, PairView
 from tiandi.web import WindowServer, formats
 from tiandi.web.sessions import Role
 
@@ -25,6 +25,7 @@ READ = [
     (f"/api/v1/links/{JINAN_LINK}", LinkView),
     (f"/api/v1/nodes/{SHANGHAI}", NodeView),
     (f"/api/v1/pairs/Beijing/{SHANGHAI}", PairView),
+    ("/api/v1/audit", AuditView),
 ]
 ACT: list[tuple[str, Any, tuple[Any, ...]]] = [
     ("links/Beijing-Jinan/eavesdropper", {"on": True}, ("eavesdrop", "Beijing-Jinan", True)),
@@ -67,6 +68,20 @@ def test_an_operator_acts_and_sees_what_became_of_it() -> None:
         body = {"sender": "Beijing", "recipient": "Jinan", "text": "你好 \x00"}
         sent = msgspec.json.decode((await window.ask("POST", "/api/v1/messages", body)).content, type=MessageView)
         assert (sent.plaintext, sent.key_ids) == ("你好 \x00", ["id"])
+
+    run(work)
+
+
+def test_the_audit_journal_is_asked_for_what_is_wanted() -> None:
+    async def work(window: Window) -> None:
+        path = f"/api/v1/audit?node={SHANGHAI}&kind=link&since=2026-01-01T00:00:00Z&text=sp%20ent&limit=5"
+        found = msgspec.json.decode((await window.ask("GET", path, role="viewer")).content, type=AuditView)
+        assert found.lines[0].after == "spent"
+        wanted = {"node": "中 国/a", "kind": "link", "since": "2026-01-01T00:00:00Z", "text": "sp ent", "limit": 5}
+        assert window.network.done == [("audit", wanted)]
+        for bad in ("kind=nonsense", "limit=x", "nonsense=1", "node=a&node=b"):
+            assert (await window.ask("GET", f"/api/v1/audit?{bad}")).status_code == 400, bad
+        assert (await window.ask("GET", "/api/v1/audit", role=None)).status_code == 401
 
     run(work)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.web import Window
 from tiandi.scenario.living import LivingNetwork
 from tiandi.scenario.scenario import load_scenario
-from tiandi.scenario.view import EventView, LinkView, MessageView, NetworkView, NodeView, PairView
+from tiandi.scenario.view import AuditView, EventView, LinkView, MessageView, NetworkView, NodeView, PairView
 from tiandi.web import WindowServer
 
 EAST = "North - East"
@@ -51,6 +51,7 @@ def test_the_whole_network_is_shown(living: LivingNetwork, window: Window) -> No
             ("nodes/North", NodeView),
             ("pairs/North/East", PairView),
             ("journal", list[msgspec.Raw]),
+            ("audit?node=North&kind=link&limit=3", AuditView),
         ]
         for path, kind in kinds:
             answer = await window.ask("GET", f"/api/v1/{path}", role="viewer")

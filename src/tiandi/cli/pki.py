@@ -22,7 +22,7 @@ PASSPHRASE = "TIANDI_PKI_PASSPHRASE"  # noqa: S105 - The name of a variable, no 
 
 app = App(name="pki", help="A small certificate authority in a folder: issue and revoke the certificates of a network.")
 
-Kind = Literal["kme", "sae", "operator"]
+Kind = Literal["kme", "sae", "operator", "viewer"]
 Algorithm = Literal["p256", "ml-dsa-65"]
 Made = TypeVar("Made")
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of words.")]
@@ -77,7 +77,7 @@ def issue(
     replace: Annotated[bool, Parameter(negative="", help="Put new files in the place of those issued before.")] = False,
     json: Json = False,
 ) -> None:
-    """Issue a certificate and its private key to a KME, an SAE or an operator.
+    """Issue a certificate and its private key to a KME, an SAE, an operator, or a viewer of a living network's page.
 
     Parameters
     ----------

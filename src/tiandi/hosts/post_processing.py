@@ -21,6 +21,7 @@ from tiandi.hosts.wire import CONTROL, Address, Wire, dial, listen
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
 MOST_GREETINGS = 16
 
@@ -29,14 +30,36 @@ def _hush(*_: object) -> None:
     """Nobody listens."""
 
 
+def _everybody(_: Wire) -> bool:
+    """Whoever TLS has let through may say hello."""
+    return True
+
+
 async def serve(
-    address: Address, end: LinkEnd, *, tls: ssl.SSLContext | None = None, tell: Tell = _hush, tell_block: TellBlock = _hush
+    address: Address,
+    end: LinkEnd,
+    *,
+    tls: ssl.SSLContext | None = None,
+    admits: Callable[[Wire], bool] = _everybody,
+    tell: Tell = _hush,
+    tell_block: TellBlock = _hush,
 ) -> Report:
-    """Wait for the other end of the link and distil with it. Strangers, and ends that are not of one mind, are sent away, which ``tell``
-    hears; the next may come. Raises InputError for an address that cannot be listened at, and when this end's disk fails it."""
+    """Wait for the other end of the link and distil with it.
+
+    Strangers, those whom ``admits`` does not let say hello, and ends that are not of one mind are sent away, which ``tell`` hears; the next
+    may come. Raises InputError for an address that cannot be listened at, and when this end's disk fails it.
+    """
     arrivals: asyncio.Queue[Wire] = asyncio.Queue()
     ours = _hello(end)
-    server = await listen(address, tls, arrivals.put_nowait)
+
+    def arrive(wire: Wire) -> None:
+        if admits(wire):
+            arrivals.put_nowait(wire)
+        else:
+            tell(f"{wire.peer} was sent away: it is not the other end of {end.pool.name}")
+            wire.hang_up(DistillationAborted("a stranger"))
+
+    server = await listen(address, tls, arrive)
     try:
         tell(f"listening at {Address(*server.sockets[0].getsockname()[:2])}")
         wire, theirs = await _first_of_one_mind(arrivals, end, ours, tell)

@@ -47,6 +47,13 @@ class Recording:
     run: Run
     events: int
     load: Callable[[], Record]
+    used: Callable[[], UsedSpans] | None = None
+    """Opens the list of what was spoken of, where that is not beside ``path``."""
+
+    @classmethod
+    def in_memory(cls, path: Path, run: Run, record: Record) -> Recording:
+        """A record that is nowhere but in memory, and gone with it; ``path`` is but its name."""
+        return cls(path, _ROLES[type(record)], run, record.slots.size, lambda: record, SpansInMemory)
 
     @classmethod
     def open(cls, path: Path) -> Recording:
@@ -146,6 +153,20 @@ class UsedSpans:
         os.close(self._descriptor)
 
 
+class SpansInMemory(UsedSpans):
+    """The list of a record that no later run can take up, because it ends with this process at the latest."""
+
+    def __init__(self) -> None:
+        self.spans = []
+
+    def add(self, span: Span) -> None:
+        """Enter a span."""
+        self.spans.append(span)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 class Recordings:
     """All recordings of one end for one run, one role in all of them. A context manager: it holds the lists of what was used.
 
@@ -172,7 +193,7 @@ class Recordings:
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             for recording in self.recordings:
-                self.used.append(UsedSpans(recording.path))
+                self.used.append(recording.used() if recording.used is not None else UsedSpans(recording.path))
                 opened.callback(self.used[-1].close)
             self._stack = opened.pop_all()
         return self

@@ -47,20 +47,31 @@ def record_twin(alice: Path, bob: Path, *, length_km: float, duration_s: float, 
             "duration_s", duration_s, f"must give at most {MOST_DETECTIONS:,} detections; take a shorter run or a longer fibre"
         )
     link = link.optimised(duration_s)
-    steps = link.channel.steps(duration_s)
-    pulses = np.floor(steps.duration_s * link.transmitter.clock_hz).astype(np.int64)
-    run = Run(
-        "decoy BB84",
-        link.transmitter.clock_hz,
-        datetime.now(UTC),
-        pulses,
-        link.transmitter.mean_photon_numbers,
-        link.transmitter.probabilities,
-        comment=f"digital twin, {length_km:g} km of fibre",
-    )
+    run = twin_run(link, duration_s)
     with write_blocks(alice, run, TransmitterRecord) as write_alice, write_blocks(bob, run, ReceiverRecord) as write_bob:
-        outcomes = outcome_probabilities(link.transmitter, link.receiver, steps.transmittance)
-        sent, received = sample_detections(link.transmitter, link.receiver, outcomes, pulses, twin_generator(seed, "record"))
+        sent, received = twin_light(link, run, twin_generator(seed, "record"))
         write_alice(sent)
         write_bob(received)
     return TwinRecording(sent.slots.size, int(link.forecast(duration_s).secret_bit))
+
+
+def twin_run(link: QkdLink, duration_s: float) -> Run:
+    """A run of ``duration_s`` [s] of light of a twin that begins now."""
+    transmitter = link.transmitter
+    pulses = np.floor(link.channel.steps(duration_s).duration_s * transmitter.clock_hz).astype(np.int64)
+    return Run(
+        "decoy BB84",
+        transmitter.clock_hz,
+        datetime.now(UTC),
+        pulses,
+        transmitter.mean_photon_numbers,
+        transmitter.probabilities,
+        comment=f"digital twin, {link.channel.length_km:g} km of fibre",
+    )
+
+
+def twin_light(link: QkdLink, run: Run, generator: np.random.Generator) -> tuple[TransmitterRecord, ReceiverRecord]:
+    """What the modules of ``link`` record of a run from `twin_run`. ``generator`` is of light and detectors; the bits never repeat."""
+    transmittance = link.channel.steps(float(np.sum(run.pulses)) / run.clock_hz).transmittance
+    outcomes = outcome_probabilities(link.transmitter, link.receiver, transmittance)
+    return sample_detections(link.transmitter, link.receiver, outcomes, run.pulses, generator)

@@ -92,6 +92,12 @@ class Wire(asyncio.BufferedProtocol):
         """Take frames of blocks from now on, up to this length; one that ``answer_at_once`` says it has dealt with is not laid aside."""
         self._limit_byte, self._blocks_admitted, self._answer_at_once = limit_byte, True, answer_at_once
 
+    @property
+    def certificate(self) -> bytes:
+        """The certificate that the peer has shown (DER); of plain TCP nothing."""
+        secured = None if self._transport is None else self._transport.get_extra_info("ssl_object")
+        return (secured.getpeercert(binary_form=True) if secured is not None else None) or b""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note who is there, and tell whoever waits for connections."""
         assert isinstance(transport, asyncio.Transport)
@@ -256,9 +262,10 @@ def _reason(fault: Exception | None) -> str:
     return type(fault).__name__
 
 
-def tls_context(*, serving: bool, certificate: Path, private_key: Path, authority: Path) -> ssl.SSLContext:
+def tls_context(*, serving: bool, certificate: Path, private_key: Path, authority: Path, revocations: Path | None = None) -> ssl.SSLContext:
     """TLS 1.3 in which both ends show a certificate of ``authority``; the one that serves under the name it is called by.
 
+    With ``revocations``, the authority's list, no certificate on it is taken, and none at all when the list is out of date.
     Raises InputError for files that cannot be read or do not fit.
     """
     for field, path in (("tls-certificate", certificate), ("tls-key", private_key), ("tls-authority", authority)):
@@ -267,6 +274,9 @@ def tls_context(*, serving: bool, certificate: Path, private_key: Path, authorit
     try:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH if serving else ssl.Purpose.SERVER_AUTH, cafile=authority)
         context.load_cert_chain(certificate, private_key)
+        if revocations is not None:
+            context.load_verify_locations(revocations)
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     except (ssl.SSLError, OSError) as error:
         limit = "certificate, key and authority must be PEM files that belong together"
         raise InputError("tls-certificate", str(certificate), f"{limit} ({_reason(error)})") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -20,6 +20,7 @@ from tiandi.constants import SECONDS_PER_DAY
 from tiandi.control.contact_clock import ContactClock, ContactEvent
 from tiandi.control.contact_model import Floats, PairDemands, Rows
 from tiandi.control.contact_plan import ContactPlan
+from tiandi.distill.ledger import Ledger
 from tiandi.errors import KeysExhausted, NoRoute, RelayFailed, ScenarioError
 from tiandi.kms.etsi014 import KEY_SIZE_BIT
 from tiandi.physics.equipment import Receiver
@@ -53,10 +54,23 @@ Kind = Literal["begins", "won", "lost", "handed over", "planned", "supplied", "r
 
 
 @dataclass(frozen=True)
+class PassReport:
+    """What the light of a contact came to: the figures of its `LinkBlock` and ``aborted_because``, without the key."""
+
+    length_km: float
+    loss_db: float
+    light_s: float
+    pulses: int
+    ledger: Ledger
+    aborted_because: str = ""
+
+
+@dataclass(frozen=True)
 class SkyEvent:
     """What happened at ``time``, and to whom: a satellite and its station or stations, or a pair of SAEs that got keys.
 
     ``bit`` is key that was won, handed over or supplied. ``why`` tells the reason of a loss, the way of keys, the time of what was planned.
+    ``report`` is there where light was sent.
     """
 
     time: datetime
@@ -64,6 +78,7 @@ class SkyEvent:
     who: tuple[str, ...]
     bit: int = 0
     why: str = ""
+    report: PassReport | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         parts = [format_utc(self.time), f"{self.kind}:", ", ".join(self.who)]
@@ -164,9 +179,7 @@ class ContactOperations:
             else:
                 self._end_contact(event)
         if self._now_s() >= self._forecast_s:
-            self._planned_s = self._now_s()
-            self._forecast_s = self._planned_s + FORECAST_EVERY_S
-            self._contacts.forecast(self._clear_probability())
+            self._renew_forecast()
         self._tell_waits()
         told, self._told = self._told, []
         return told
@@ -196,6 +209,24 @@ class ContactOperations:
         with self._new_plan_told(self._clock.now()):
             self._contacts.out_of_service(until, satellite=number)
 
+    def see_the_sky(self) -> None:
+        """News: clouds came or went that no forecast knew of. Contacts ahead are planned anew by the forecast of now."""
+        with self._new_plan_told(self._clock.now()):
+            self._renew_forecast()
+
+    def next_channel(self, satellite: str, station: str) -> DownlinkChannel | None:
+        """The way of the light in the next contact that is planned of both; None where none is."""
+        ahead = self._contacts.ahead
+        numbers = self._satellites.index(satellite), self._stations.index(station)
+        for contact in ahead[(ahead["satellite"] == numbers[0]) & (ahead["station"] == numbers[1])]:
+            return self._channel_of(int(contact["row"]), float(contact["start_s"]), float(contact["end_s"]))
+        return None
+
+    def _renew_forecast(self) -> None:
+        self._planned_s = self._now_s()
+        self._forecast_s = self._planned_s + FORECAST_EVERY_S
+        self._contacts.forecast(self._clear_probability())
+
     # Contacts.
 
     def _end_contact(self, event: ContactEvent) -> None:
@@ -204,8 +235,9 @@ class ContactOperations:
         before_bit = self._network.stock_bit(*who)
         block, why = self._block_of(event)
         alarm = None if block is None else self._network.receive(block)
+        report = None if block is None else _report(block, "" if alarm is None else alarm.cause)
         if block is None or alarm is not None:
-            self._tell(event.time, "lost", who, why=why if alarm is None else alarm.cause)
+            self._tell(event.time, "lost", who, why=why if alarm is None else alarm.cause, report=report)
             with self._new_plan_told(event.time):
                 self._contacts.lost(event.row)
                 if fault := self._network.faults.out_of_service(LINK_JOINT.join(who)):
@@ -213,7 +245,7 @@ class ContactOperations:
                     self._contacts.out_of_service(self._end, satellite=event.satellite, station=event.station)
             return
         won_bit = self._network.stock_bit(*who) - before_bit
-        self._tell(event.time, "won", who, won_bit, why)
+        self._tell(event.time, "won", who, won_bit, why=why, report=report)
         self._contacts.won(event.row, won_bit)
         self._planned_s = self._now_s()
         self._hand_over(event)
@@ -247,9 +279,27 @@ class ContactOperations:
 
     def _link_of(self, event: ContactEvent, start_s: float, end_s: float) -> QkdLink:
         """The QKD link of a downlink under the sky of this contact; one and the same in all, so that its authentication key lives on."""
-        satellite, station = self._inputs.satellites[event.satellite], self._inputs.stations[event.station]
+        channel = self._channel_of(event.row, start_s, end_s)
+        key = event.satellite, event.station
+        if key not in self._links:
+            satellite, station = self._who(self._rows[event.row])
+            self._links[key] = QkdLink(
+                satellite,
+                station,
+                transmitter=channel.transmitter,
+                receiver=channel.receiver,
+                channel=channel,
+                security=self._scenario.security,
+            )
+        link = self._links[key]
+        link.channel, link.receiver = channel, channel.receiver
+        return link
+
+    def _channel_of(self, number: int, start_s: float, end_s: float) -> DownlinkChannel:
+        """The way of the light between two moments of the pass of a row."""
+        row = self._rows[number]
+        satellite, station = self._inputs.satellites[int(row["satellite"])], self._inputs.stations[int(row["station"])]
         receiver = self._receiver_at(station, self._moment(0.5 * (start_s + end_s)))
-        row = self._rows[event.row]
         under_way = SatellitePass(
             satellite.elements,
             station.station,
@@ -260,20 +310,7 @@ class ContactOperations:
             float(row["closest_km"]),
             float(sun_elevation_deg(station.station, julian_dates(self._start, [float(row["culmination_s"])]))[0]),
         )
-        channel = DownlinkChannel(satellite.transmitter, receiver, under_way, station.zenith_extinction_db, station.maximum_range_km)
-        key = event.satellite, event.station
-        if key not in self._links:
-            self._links[key] = QkdLink(
-                satellite.name,
-                station.name,
-                transmitter=satellite.transmitter,
-                receiver=receiver,
-                channel=channel,
-                security=self._scenario.security,
-            )
-        link = self._links[key]
-        link.channel, link.receiver = channel, receiver
-        return link
+        return DownlinkChannel(satellite.transmitter, receiver, under_way, station.zenith_extinction_db, station.maximum_range_km)
 
     def _receiver_at(self, station: PlannedStation, moment: datetime) -> Receiver:
         """A station's receiver with the background of the sky at a moment, of moon and twilight, as `tabulate_contacts` counts it."""
@@ -317,7 +354,7 @@ class ContactOperations:
             except (NoRoute, RelayFailed) as error:
                 self._tell(moment, "refused", pair, why=str(error))
             else:
-                self._tell(moment, "supplied", pair, number * KEY_SIZE_BIT, "by " + ", ".join(way))
+                self._tell(moment, "supplied", pair, number * KEY_SIZE_BIT, why="by " + ", ".join(way))
 
     # News.
 
@@ -329,7 +366,7 @@ class ContactOperations:
         self._planned_s = self._now_s()
         after = self._contacts.ahead
         for contact in after[~np.isin(after["row"], before) & (after["start_s"] < horizon_s)]:
-            self._tell(moment, "planned", self._who(contact), int(contact["expected_bit"]), self._span(contact))
+            self._tell(moment, "planned", self._who(contact), int(contact["expected_bit"]), why=self._span(contact))
 
     def _tell_waits(self) -> None:
         """Tell the network when each hand-over gets key again: when its satellite has met those of both stations that it has no key of."""
@@ -345,8 +382,10 @@ class ContactOperations:
                     moments.append(self._moment(met_s) if np.isfinite(met_s) else self._end)
             self._network.expect(entry.name, max(moments))
 
-    def _tell(self, moment: datetime, kind: Kind, who: tuple[str, ...], bit: int = 0, why: str = "") -> None:
-        self._told.append(SkyEvent(moment, kind, who, bit, why))
+    def _tell(
+        self, moment: datetime, kind: Kind, who: tuple[str, ...], bit: int = 0, *, why: str = "", report: PassReport | None = None
+    ) -> None:
+        self._told.append(SkyEvent(moment, kind, who, bit, why, report))
 
     # Names and numbers.
 
@@ -370,3 +409,7 @@ class ContactOperations:
         """For each row, what the forecast of now says of its middle."""
         middle_s = 0.5 * (self._rows["start_s"] + self._rows["end_s"])
         return self._weather.forecast(self._rows["station"], np.full(middle_s.size, self._now_s()), middle_s)
+
+
+def _report(block: LinkBlock, aborted_because: str) -> PassReport:
+    return PassReport(block.length_km, block.loss_db, block.duration_s, block.pulses, block.ledger, aborted_because)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 from tiandi.clock import Clock, format_utc
@@ -20,9 +21,9 @@ class Happenings:
         self._clock, self.next_id = clock, next_id
         self._listeners: set[asyncio.Queue[EventView | None]] = set()
 
-    def tell(self, kind: EventKind, what: str, **about: Any) -> EventView:
-        """Something happened now; ``about`` names its link, node or pair."""
-        event = EventView(self.next_id, format_utc(self._clock.now()), kind, what, **about)
+    def tell(self, kind: EventKind, what: str, *, moment: datetime | None = None, **about: Any) -> EventView:
+        """Something happened now, or at ``moment``, of which news came only now; ``about`` names its link, node or pair."""
+        event = EventView(self.next_id, format_utc(moment or self._clock.now()), kind, what, **about)
         self.next_id += 1
         for queue in list(self._listeners):
             if queue.full():

@@ -44,9 +44,11 @@ COST_PER_BLOCK_S, COST_PER_SIFTED_BIT_S = 0.02, 1e-7
 """Processor time of a block: what storing and comparing it takes, and distilling it before that was measured (on two cores of 2026)."""
 LATE_S, MUCH_TOO_LATE_S, IN_TIME_S = 2.0, 8.0, 1.0
 """Real time by which blocks are late when fewer links may have events, when the clock must go slower, and when all is well again."""
-SLOWER, FASTER, MORE_EVENTS = 0.8, 1.5, 1.02
+SLOWER, FASTER, MORE_EVENTS, STILL_MORE_EVENTS, KNOWN_GOOD = 0.8, 1.5, 1.1, 1.02, 0.9
+"""Every second; links get events back quickly up to this share of what was too much the last time, and slowly from there."""
 FIRST_BLOCK_S, GROWTH = 2.0, 4.0
 """Real time of the light of a first block at least, and by how much the next ones are longer."""
+LEAST_BLOCK_S = 2.0
 FULL, NEARLY_FULL = 1.0, 0.9
 BLOCKS_KEPT, HISTORY_KEPT = 20, 300
 
@@ -88,9 +90,7 @@ class LivingLink:
     def __post_init__(self) -> None:
         self.loss_db = _loss_db(self.link)
         self.full_forecast = self.link.forecast(self.full_s)
-        self.shortest_s = self.full_s
-        while self.shortest_s > 2.0 and self.link.forecast(self.shortest_s / 2).secret_bit >= 2 * USEFUL_SECRET_BIT:
-            self.shortest_s /= 2
+        self.shortest_s = shortest_block_s(self.link, self.full_s)
         self.length_s = self.shortest_s
         sifted_bps = float(self.link.forecast(1.0).counts.sifted.sum())
         self.cost_s = self.systems * (COST_PER_BLOCK_S / self.full_s + COST_PER_SIFTED_BIT_S * sifted_bps)
@@ -126,6 +126,14 @@ class LivingLink:
         self.link = QkdLink(
             old.alice, old.bob, transmitter=old.transmitter, receiver=old.receiver, channel=old.channel, security=old.security
         )
+
+
+def shortest_block_s(link: QkdLink, full_s: float) -> float:
+    """How long a block must be, up to ``full_s`` [s], to give key worth having: half of it gave less than two useful blocks."""
+    shortest_s = full_s
+    while shortest_s > LEAST_BLOCK_S and link.forecast(shortest_s / 2).secret_bit >= 2 * USEFUL_SECRET_BIT:
+        shortest_s /= 2
+    return shortest_s
 
 
 def expected_block(link: QkdLink, forecast: Forecast, blocks: float) -> LinkBlock:
@@ -181,11 +189,11 @@ class LinkWorkers:
             )
             for planned in scenario.fibre_links()
         }
-        for link in self.links.values():
-            self._begin_short(link, 0.0)
+        for number, link in enumerate(self.links.values()):  # Not all at once: cores are few.
+            self._begin_short(link, 0.0, later=number / len(self.links))
         self.cores = len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(self.cores, thread_name_prefix="qkd-link")
-        self._reach = CORE_SHARE
+        self._reach, self._too_much, self._is_late = CORE_SHARE, np.inf, False
         self._expecting = asyncio.Semaphore(MOST_EXPECTED_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -205,15 +213,14 @@ class LinkWorkers:
         """Something was done to a link: the block under way is given up, and the next is short, so that it shows soon."""
         self._begin_short(self.links[name], self.now_s())
 
-    def _begin_short(self, link: LivingLink, time_s: float) -> None:
-        wanted_s = max(link.shortest_s, FIRST_BLOCK_S * self._clock.wanted_speed * link.systems)
+    def _begin_short(self, link: LivingLink, time_s: float, *, later: float = 0.0) -> None:
+        wanted_s = max(link.shortest_s, FIRST_BLOCK_S * (1.0 + later) * self._clock.wanted_speed * link.systems)
         link.begin(time_s, min(link.full_s, wanted_s))
 
     def skip(self) -> None:
-        """Time was jumped over: nobody sent light in it."""
+        """Time was jumped over: nobody sent light in it, and what was under way is given up."""
         for link in self.links.values():
-            if not link.busy:
-                link.begin(self.now_s(), link.length_s)
+            link.begin(self.now_s(), link.length_s)
 
     def warm_up(self) -> None:
         """Let the loops of distillation be compiled, or found, before the clock begins; on a link of its own, whose key is destroyed."""
@@ -312,10 +319,15 @@ class LinkWorkers:
         late_s = max((now_s - link.due_s for link in self.links.values() if not (link.cut or link.full)), default=0.0)
         late_s /= max(self._clock.speed, 1e-9)
         if late_s > LATE_S:
+            if not self._is_late:
+                self._too_much = self._reach
+            self._is_late = True
             self._reach *= SLOWER
             if late_s > MUCH_TOO_LATE_S:
                 self._clock.keep_up(self._clock.share * SLOWER)
         elif late_s < IN_TIME_S:
-            self._reach = min(CORE_SHARE, self._reach * MORE_EVENTS)
+            self._is_late = False
+            more = MORE_EVENTS if self._reach < KNOWN_GOOD * self._too_much else STILL_MORE_EVENTS
+            self._reach = min(CORE_SHARE, self._reach * more)
             if self._clock.share < 1.0:
                 self._clock.keep_up(self._clock.share * FASTER)

@@ -14,19 +14,24 @@ from uuid import UUID
 import msgspec
 
 from tiandi.clock import format_utc, parse_utc
+from tiandi.control.routing import RoutePolicy
 from tiandi.errors import InputError, NoRoute
+from tiandi.kms.etsi014 import KEY_SIZE_BIT
 from tiandi.scenario import living_views
 from tiandi.scenario.checks import known
 from tiandi.scenario.customers import customer_sae
 from tiandi.scenario.link_workers import LivingLink
+from tiandi.scenario.living_audit import read_audit
 from tiandi.scenario.living_core import LivingCore
 from tiandi.scenario.network import relay_bit
-from tiandi.scenario.view import EventView, LinkView, MessageView, NetworkView, NodeView, PairView
+from tiandi.scenario.view import AuditView, EventView, LinkView, MessageView, NetworkView, NodeView, PairView
 from tiandi.service.messaging import Correspondent, SealedText, keys_for_text, require_text
 
 VIEW_KEPT_S = 0.2
 SHOWN_CIPHERTEXT_BYTE = 64
 BEFORE_PASS_S = 5.0
+FIRST_KEY_S, LOOK_AGAIN_S = 8.0, 0.2
+"""How long a message waits for the first key of fibres that work, and how often it looks."""
 METHOD = "one-time pad with a one-time tag"
 
 
@@ -67,6 +72,17 @@ class LivingNetwork(LivingCore):
         """What happens from now on; the iteration ends for who is too slow."""
         return self.happenings.subscribe()
 
+    async def audit(
+        self, *, node: str = "", kind: str = "", since: str = "", until: str = "", limit: int = 200, text: str = ""
+    ) -> AuditView:
+        """What the audit journals of the KMEs hold, newest first: at most ``limit`` lines (1000) of one node, or of all.
+
+        ``kind`` is "link", "supply", "operator" or empty; ``since`` and ``until`` are real times, ISO 8601; ``text`` is sought, in whatever
+        case, in nodes, stocks, states and remarks. Raises InputError on what is none of these.
+        """
+        entities = {self.network.node_of(kme): entity for kme, entity in self.host.entities.items()}
+        return await read_audit(entities, node=node, kind=kind, since=since, until=until, limit=limit, text=text)
+
     # What is done.
 
     async def send_message(self, sender: str, recipient: str, text: str) -> MessageView:
@@ -91,14 +107,30 @@ class LivingNetwork(LivingCore):
         return MessageView(sender, recipient, [str(UUID(str(key_id))) for key_id in sealed.key_ids], shown, plaintext, route, METHOD)
 
     async def _require_keys(self, saes: tuple[str, str], number: int) -> None:
-        """Raise NoRoute, at once, where ``number`` keys are neither ready for a pair nor can be made: nobody waits for a satellite."""
+        """Raise NoRoute where ``number`` keys are neither ready for a pair nor can be made.
+
+        Fibres that work and have no key yet, as when the network has just begun, are given a few seconds; nobody waits for a satellite.
+        """
         homes = [self.network.host.directory.home(sae) for sae in saes]
-        ready = (await self.host.entities[homes[0]].status(*saes)).stored_key_count
-        if homes[0] != homes[1] and ready < number:
+        end_s = time.monotonic() + FIRST_KEY_S
+        while homes[0] != homes[1]:
             try:
                 self.network.controller.routes(homes[0], homes[1], relay_bit(number), 1)
+                return
             except NoRoute as error:
-                raise NoRoute(self.network.node_of(homes[0]), self.network.node_of(homes[1]), error.why) from None
+                if await self.host.entities[homes[0]].supply.ready_count(*saes, KEY_SIZE_BIT) >= number:
+                    return
+                if self.clock.paused or time.monotonic() > end_s or not self._is_joined_by_fibre(*homes):
+                    raise NoRoute(self.network.node_of(homes[0]), self.network.node_of(homes[1]), error.why) from None
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    def _is_joined_by_fibre(self, source: str, target: str) -> bool:
+        """Whether fibres in service join two KMEs, whatever key they have."""
+        fibres_only = RoutePolicy(avoid=frozenset(self.sky_links))
+        try:
+            return bool(self.network.controller.routes(source, target, 0, 1, policy=fibres_only))
+        except NoRoute:
+            return False
 
     def _exchange(self, saes: tuple[str, str], text: str) -> tuple[bytes, str]:
         with self.network.key_client(saes[0]) as ours, self.network.key_client(saes[1]) as theirs:
@@ -178,7 +210,8 @@ class LivingNetwork(LivingCore):
         if to == "next pass":
             moment = self.sky.next_pass()
             if moment is None:
-                raise InputError("jump", to, "no pass is planned")
+                planning = self.sky.has_contacts and not self.sky.is_planned
+                raise InputError("jump", to, "contacts are being planned, try again soon" if planning else "no pass is planned")
             moment = max(self.clock.now(), moment - timedelta(seconds=BEFORE_PASS_S))
         else:
             moment = parse_utc(to, "jump")

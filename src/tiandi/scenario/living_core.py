@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,24 +18,21 @@ from tiandi.kms.etsi014 import KEY_SIZE_BIT
 from tiandi.kms.server import KmeHost
 from tiandi.kms.states import State
 from tiandi.quantum.link import LinkBlock
+from tiandi.scenario.checks import LINK_JOINT
 from tiandi.scenario.contact_operations import SkyEvent
 from tiandi.scenario.customers import CustomerBase
 from tiandi.scenario.enrolment import Enrolments
 from tiandi.scenario.happenings import Happenings
-from tiandi.scenario.link_workers import BLOCKS_KEPT, HISTORY_KEPT, LOOKED_AT_S, LinkWorkers, LivingLink
+from tiandi.scenario.link_workers import LOOKED_AT_S, LinkWorkers, LivingLink
 from tiandi.scenario.living_alarms import StandingAlarms
+from tiandi.scenario.living_downlinks import SkyLink, epsilon_of, funnel_with
+from tiandi.scenario.living_relays import RelayWatch
 from tiandi.scenario.living_sky import LivingSky
 from tiandi.scenario.living_state import Remembered, read_remembered, remember
 from tiandi.scenario.network import RunningNetwork, kme_identity
 from tiandi.scenario.scenario import Scenario
 from tiandi.scenario.speed_clock import SpeedClock
-from tiandi.scenario.view import (
-    AlarmLine,
-    BlockLine,
-    Funnel,
-    NetworkView,
-    Totals,
-)
+from tiandi.scenario.view import AlarmLine, BlockLine, NetworkView, Totals
 
 STOCK_LIMIT_BIT = 1 << 24
 """A link with this much key at both ends sends no light until some is used (assumed: no maker says how large its buffer is)."""
@@ -48,26 +43,6 @@ SLOW, FAST_AGAIN = 0.8, 0.95
 UNDER_WAY = (State.RESERVED, State.HELD, State.UNCERTAIN)
 
 Result = TypeVar("Result")
-
-
-@dataclass(eq=False)
-class SkyLink:
-    """A downlink, or what satellites hand over between two stations, and how it does."""
-
-    name: str
-    ends: tuple[str, str]
-    kind: str
-    own_bit: int = 0
-    peers_bit: int = 0
-    rate_bps: float = 0.0
-    secret_bit: int = 0
-    blocks: deque[BlockLine] = field(default_factory=lambda: deque(maxlen=BLOCKS_KEPT))
-    history: deque[tuple[str, float, float | None, int]] = field(default_factory=lambda: deque(maxlen=HISTORY_KEPT))
-
-    @property
-    def stock_bit(self) -> int:
-        """Key that both ends hold to send under."""
-        return min(self.own_bit, self.peers_bit)
 
 
 class LivingCore:
@@ -88,6 +63,7 @@ class LivingCore:
         self.totals = last.totals
         self.compromised: dict[str, dict[tuple[str, str], int]] = {}
         """By node, how many keys of each pair had come by when it was compromised."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         remember(folder, last)
         self.network = RunningNetwork(scenario, folder, self.clock, serving=True)
         self.enrolments = Enrolments(self.network, folder)
@@ -97,6 +73,7 @@ class LivingCore:
         topology = scenario.file.topology
         self.sky_links = {entry.name: SkyLink(entry.name, entry.ends, "downlink") for entry in topology.downlinks}
         self.sky_links |= {entry.name: SkyLink(entry.name, entry.ends, "hand-over") for entry in topology.hand_overs}
+        self.relays = RelayWatch(self.network, self.happenings)
         self.nodes = {node.name: node for node in topology.nodes}
         self.relays_in_flight: dict[str, int] = {}
         """Keys on their way, by node that somebody looks at."""
@@ -176,6 +153,8 @@ class LivingCore:
             await asyncio.sleep(LOOK_EVERY_S)
             await self._look()
             self._tell_speed()
+            if not self.clock.paused:
+                await self.relays.look()
             self._remember()
 
     async def _look(self) -> None:
@@ -184,7 +163,9 @@ class LivingCore:
         for name, (own_bit, peers_bit) in (await self.network.look_async()).items():
             link = self.workers.links.get(name) or self.sky_links[name]
             link.own_bit, link.peers_bit = own_bit, peers_bit
+        rates_bps = self.sky.rates_bps()
         for sky_link in self.sky_links.values():
+            sky_link.rate_bps = rates_bps.get(sky_link.name, 0.0)
             if sky_link.kind == "downlink":
                 here, there = sky_link.ends
                 sky_link.own_bit, sky_link.peers_bit = await self.network.stocks_async(here, there)
@@ -194,7 +175,7 @@ class LivingCore:
         for link in self.workers.links.values():
             link.history.append((moment, link.rate_bps, link.qber, link.stock_bit))
         for sky_link in self.sky_links.values():
-            sky_link.history.append((moment, sky_link.rate_bps, None, sky_link.stock_bit))
+            sky_link.history.append((moment, sky_link.rate_bps, sky_link.qber, sky_link.stock_bit))
 
     async def _look_at_nodes(self) -> None:
         """Count the keys on their way through nodes at which somebody looked of late."""
@@ -256,8 +237,8 @@ class LivingCore:
         light_s = link.light_s(block)
         link.qber = ledger.qber if ledger.detected else None
         link.rate_bps = block.secret_bit / light_s
-        link.epsilon_spent += ledger.epsilon_secrecy + ledger.epsilon_correctness + ledger.epsilon_authentication
-        link.funnel = _added(link.funnel, block)
+        link.epsilon_spent += epsilon_of(ledger)
+        link.funnel = funnel_with(link.funnel, block.pulses, ledger, block.secret_bit, aborted=aborted)
         link.blocks.append(
             BlockLine(
                 format_utc(now),
@@ -295,13 +276,14 @@ class LivingCore:
 
     async def _take_sky_events(self, events: list[SkyEvent]) -> None:
         for event in events:
-            link = self.sky_links.get(" - ".join(event.who))
-            if event.kind == "won" and link is not None:
-                link.secret_bit += event.bit
-                self.totals = msgspec.structs.replace(self.totals, secret_bit=self.totals.secret_bit + event.bit)
-                link.blocks.append(BlockLine(format_utc(event.time), 0.0, 0, None, 0, event.bit, "", "events"))
+            link = self.sky_links.get(LINK_JOINT.join(event.who))
+            if link is not None:
+                self.totals = msgspec.structs.replace(self.totals, secret_bit=self.totals.secret_bit + link.take(event))
             what = str(event).partition(" ")[2]
-            self.happenings.tell("contact", what, **({"link": link.name} if link else {"node": event.who[0]}))
+            about: dict[str, Any] = {"link": link.name} if link else {"node": event.who[0]}
+            if event.kind == "handed over":
+                about["pair"] = event.who[1:]
+            self.happenings.tell("contact", what, moment=event.time, **about)
         self._take_alarms()
 
     def _sky_ended(self, why: str) -> None:
@@ -361,14 +343,3 @@ class LivingCore:
 
 def _first_moment(scenario: Scenario) -> datetime:
     return scenario.plan_window[0] if scenario.file.topology.satellites else datetime.now(UTC)
-
-
-def _added(funnel: Funnel, block: LinkBlock) -> Funnel:
-    ledger = block.ledger
-    return Funnel(
-        funnel.pulses + block.pulses,
-        funnel.detected + ledger.detected,
-        funnel.sifted_bit + ledger.total_sifted_bit,
-        funnel.verified_bit + (0 if block.aborted else ledger.total_sifted_bit - sum(ledger.sampled.values())),
-        funnel.secret_bit + block.secret_bit,
-    )

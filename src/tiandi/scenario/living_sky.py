@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from tiandi.clock import format_utc, julian_date, parse_utc
 from tiandi.constants import EARTH_MEAN_RADIUS_KM, SECONDS_PER_DAY
@@ -22,13 +20,16 @@ from tiandi.physics.ground_track import geodetic, ground_track
 from tiandi.physics.orbit import Elements, Station, look_angles, propagate
 from tiandi.physics.sun import sun_positions
 from tiandi.planning.seasons import climates_of
-from tiandi.planning.weather import BoolArray, FloatArray, IntArray, Weather, sample_weather
+from tiandi.planning.weather import sample_weather
+from tiandi.scenario.checks import LINK_JOINT
 from tiandi.scenario.contact_operations import ContactOperations, SkyEvent
+from tiandi.scenario.living_weather import ChosenWeather, Clouds
 from tiandi.scenario.network import RunningNetwork
 from tiandi.scenario.scenario import Scenario
 from tiandi.scenario.speed_clock import SpeedClock
 from tiandi.scenario.study import study_inputs
 from tiandi.scenario.view import ContactLine, SatellitePoint, SunPoint
+from tiandi.units import loss_from_transmittance
 
 DAYS_AHEAD = 7
 TRACK_POINTS = 90
@@ -42,33 +43,6 @@ WEATHER_SEED = 7
 Tell = Callable[[list[SkyEvent]], None]
 
 
-@dataclass(frozen=True)
-class ChosenWeather(Weather):
-    """Weather with clouds over some stations, by number, whatever the climate says; forecasts know of them."""
-
-    clouded: set[int] = field(default_factory=set)
-
-    @classmethod
-    def over(cls, weather: Weather, clouded: set[int]) -> ChosenWeather:
-        """That weather, and these clouds."""
-        return cls(**{item.name: getattr(weather, item.name) for item in fields(weather)}, clouded=clouded)
-
-    def clear(self, station: IntArray, time_s: FloatArray) -> BoolArray:
-        """As `Weather.clear`."""
-        return super().clear(station, time_s) & ~self._hidden(station)
-
-    def clear_fraction(self, station: IntArray, start_s: FloatArray, end_s: FloatArray) -> FloatArray:
-        """As `Weather.clear_fraction`."""
-        return np.asarray(super().clear_fraction(station, start_s, end_s) * ~self._hidden(station))
-
-    def forecast(self, station: IntArray, issued_s: FloatArray, time_s: FloatArray) -> FloatArray:
-        """As `Weather.forecast`."""
-        return np.asarray(super().forecast(station, issued_s, time_s) * ~self._hidden(station))
-
-    def _hidden(self, station: IntArray) -> NDArray[np.bool_]:
-        return np.isin(station, list(self.clouded))
-
-
 class LivingSky:
     """The satellites of ``scenario``; ``tell`` hears, in this sky's thread, what happened, ``fail`` why there are no contacts any more."""
 
@@ -79,12 +53,18 @@ class LivingSky:
         self.stations: dict[str, Station] = {entry.station: scenario.station(entry.station) for entry in topology.downlinks}
         self._station_numbers: dict[str, int] = {}
         self.clouded: set[str] = set()
-        self._hidden: set[int] = set()
+        self._clouds = Clouds()
         self._weather: ChosenWeather | None = None
         self._weather_start = clock.now()
         self._tracks: dict[str, tuple[datetime, list[tuple[float, float, float]]]] = {}
+        self.is_planned = False
+        """Whether there is a plan of contacts yet: the first takes a while."""
+        self.channels: dict[str, tuple[float, float]] = {}
+        """Least length [km] and loss [dB] of the next planned contact of each downlink."""
+        self._channels_of: dict[tuple[str, ...], datetime] = {}
         self._ahead: list[SkyEvent] = []
-        self._under_way: dict[tuple[str, ...], tuple[str, str, float]] = {}
+        self._begun: dict[tuple[str, ...], SkyEvent] = {}
+        self._sky_changed = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sky", daemon=True)
 
@@ -103,15 +83,22 @@ class LivingSky:
     def close(self) -> None:
         """Stop after what is under way."""
         self._stop.set()
+        self._sky_changed.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def cloud(self, station: str, on: bool) -> None:
-        """Send a cloud over a station, or let its climate rule again."""
+        """Send a cloud over a station, or let its climate rule again, from now on; contacts ahead are planned anew at once."""
+        if on == (station in self.clouded):
+            return
         (self.clouded.add if on else self.clouded.discard)(station)
         number = self._station_numbers.get(station)
         if number is not None:
-            (self._hidden.add if on else self._hidden.discard)(number)
+            (self._clouds.send if on else self._clouds.call_back)(number, self._weather_s())
+            self._sky_changed.set()
+
+    def _weather_s(self) -> float:
+        return (self._clock.now() - self._weather_start).total_seconds()
 
     def next_pass(self) -> datetime | None:
         """When the next planned contact begins."""
@@ -138,30 +125,45 @@ class LivingSky:
             return None, last
         scenario = _until(self._scenario, end)
         inputs = study_inputs(scenario)
-        self._station_numbers = {station.name: number for number, station in enumerate(inputs.stations)}
-        self._hidden = {self._station_numbers[name] for name in self.clouded if name in self._station_numbers}
         places = [station.station for station in inputs.stations]
         sampled = sample_weather(climates_of(inputs), places, start=start, end=last, seed=WEATHER_SEED)
-        self._weather, self._weather_start = ChosenWeather.over(sampled, self._hidden), start
+        if self._weather is None:  # The window begins where it did: what was sent stays right.
+            self._weather_start = start
+            self._station_numbers = {station.name: number for number, station in enumerate(inputs.stations)}
+            for name in self.clouded & self._station_numbers.keys():
+                self._clouds.send(self._station_numbers[name], self._weather_s())
+        self._weather = ChosenWeather.over(sampled, self._clouds)
         return ContactOperations(scenario, self._network, self._clock, seed=WEATHER_SEED, weather=self._weather), end
 
     def _carry_out(self, operations: ContactOperations, end: datetime) -> None:
         renew = end - timedelta(days=1) if end < self._scenario.plan_window[1] else end
         while not self._stop.is_set() and self._clock.now() < renew:
+            if self._sky_changed.is_set():
+                self._sky_changed.clear()
+                operations.see_the_sky()
             told = operations.catch_up()
-            self._follow(told, operations.ahead())
+            self._follow(told, operations)
             if told:
                 self._tell(told)
-            self._stop.wait(WAIT_S)
+            self._sky_changed.wait(WAIT_S)
 
-    def _follow(self, told: list[SkyEvent], ahead: list[SkyEvent]) -> None:
-        planned = {(event.who, event.time): event for event in self._ahead}
+    def _follow(self, told: list[SkyEvent], operations: ContactOperations) -> None:
+        known = {(event.who, event.time): event for event in self._ahead}
         for event in told:
-            if event.kind == "begins" and (known := planned.get((event.who, event.time))):
-                self._under_way[event.who] = (format_utc(known.time), known.why.partition(" to ")[2], known.bit)
+            if event.kind == "begins" and (event.who, event.time) in known:
+                self._begun[event.who] = known[event.who, event.time]
             elif event.kind in ("won", "lost"):
-                self._under_way.pop(event.who, None)
-        self._ahead = ahead
+                self._begun.pop(event.who, None)
+        self._ahead, self.is_planned = operations.ahead(), True
+        nearest: dict[tuple[str, ...], datetime] = {}
+        for event in self._ahead:
+            nearest.setdefault(event.who, event.time)
+        for who, begins in nearest.items():
+            if self._channels_of.get(who) != begins and (channel := operations.next_channel(*who)) is not None:
+                self._channels_of[who] = begins
+                transmittance = float(channel.steps().transmittance.max(initial=0.0)) * channel.receiver.optics_efficiency
+                if transmittance > 0.0:
+                    self.channels[LINK_JOINT.join(who)] = channel.length_km, float(loss_from_transmittance(transmittance))
 
     # What is seen.
 
@@ -170,28 +172,27 @@ class LivingSky:
         weather, number = self._weather, self._station_numbers.get(station)
         if station in self.clouded or weather is None or number is None:
             return station in self.clouded
-        time_s = (self._clock.now() - self._weather_start).total_seconds()
+        time_s = self._weather_s()
         return bool(weather.first_s <= time_s < weather.last_s and not weather.clear(np.array(number), np.array(time_s)))
 
     def contacts(self) -> list[ContactLine]:
-        """Contacts under way, then the next ones."""
+        """Contacts under way by the clock, however late their news may be, then the next ones."""
         now = self._clock.now()
-        lines = [
-            ContactLine(
-                who[0], who[1], bit / max(1.0, _length_s(begins, ends)), self._elevation_deg(who[0], who[1], now), begins, ends, "now"
-            )
-            for who, (begins, ends, bit) in list(self._under_way.items())
-        ]
-        for event in self._ahead[:MOST_CONTACTS_SHOWN]:
-            begins, _, ends = event.why.partition(" to ")
-            middle = parse_utc(begins) + timedelta(seconds=0.5 * _length_s(begins, ends))
-            elevation_deg = self._elevation_deg(event.who[0], event.who[1], middle)
-            lines.append(
-                ContactLine(
-                    event.who[0], event.who[1], event.bit / max(1.0, _length_s(begins, ends)), elevation_deg, begins, ends, "planned"
-                )
-            )
-        return lines
+        lines = [self._contact(event, now) for event in [*list(self._begun.values()), *self._ahead[:MOST_CONTACTS_SHOWN]]]
+        return [line for line in lines if parse_utc(line.ends) > now]
+
+    def rates_bps(self) -> dict[str, float]:
+        """Key rate expected of the downlinks that are in contact now, by link."""
+        return {LINK_JOINT.join((line.satellite, line.station)): line.rate_bps for line in self.contacts() if line.state == "now"}
+
+    def _contact(self, event: SkyEvent, now: datetime) -> ContactLine:
+        begins, _, ends = event.why.partition(" to ")
+        length_s = max(1.0, (parse_utc(ends) - parse_utc(begins)).total_seconds())
+        has_begun = event.time <= now
+        seen = now if has_begun else event.time + timedelta(seconds=0.5 * length_s)
+        satellite, station = event.who
+        elevation_deg = self._elevation_deg(satellite, station, seen)
+        return ContactLine(satellite, station, event.bit / length_s, elevation_deg, begins, ends, "now" if has_begun else "planned")
 
     def _elevation_deg(self, satellite: str, station: str, moment: datetime) -> float:
         try:
@@ -246,10 +247,6 @@ def _track(elements: Elements, now: datetime) -> list[tuple[float, float, float]
         return []
     columns = (np.round(track.longitude_deg, 3), np.round(track.latitude_deg, 3), np.round(track.altitude_km, 1))
     return [(float(longitude), float(latitude), float(altitude)) for longitude, latitude, altitude in zip(*columns, strict=True)]
-
-
-def _length_s(begins: str, ends: str) -> float:
-    return (parse_utc(ends) - parse_utc(begins)).total_seconds()
 
 
 def _until(scenario: Scenario, end: datetime) -> Scenario:

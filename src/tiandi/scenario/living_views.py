@@ -9,12 +9,12 @@ from tiandi.clock import format_utc
 from tiandi.control.trust import trust_map
 from tiandi.errors import TiandiError
 from tiandi.kms.etsi014 import KEY_SIZE_BIT
+from tiandi.scenario.checks import LINK_JOINT
 from tiandi.scenario.customers import ways_of
 from tiandi.scenario.link_workers import LivingLink
 from tiandi.scenario.living_sky import sun_point
 from tiandi.scenario.network import kme_identity, relay_topology
 from tiandi.scenario.view import (
-    Funnel,
     LinkLine,
     LinkState,
     LinkView,
@@ -26,7 +26,8 @@ from tiandi.scenario.view import (
 )
 
 if TYPE_CHECKING:
-    from tiandi.scenario.living_core import LivingCore, SkyLink
+    from tiandi.scenario.living_core import LivingCore
+    from tiandi.scenario.living_downlinks import SkyLink
 
 MOST_WAYS = 4
 
@@ -37,7 +38,7 @@ def network_view(living: LivingCore) -> NetworkView:
     """Everything at a glance."""
     now = living.clock.now()
     contacts = living.sky.contacts()
-    at_work = {f"{contact.satellite} - {contact.station}": contact.rate_bps for contact in contacts if contact.state == "now"}
+    at_work = {LINK_JOINT.join((line.satellite, line.station)): line.rate_bps for line in contacts if line.state == "now"}
     links = [_fibre_line(living, link) for link in living.workers.links.values()]
     links += [_sky_line(living, link, at_work.get(link.name, 0.0)) for link in living.sky_links.values()]
     fidelities = {link.fidelity for link in living.workers.links.values()}
@@ -94,13 +95,12 @@ def _fibre_line(living: LivingCore, link: LivingLink) -> LinkLine:
     elif link.full:
         state = "idle"
     rate_bps = 0.0 if link.full or link.cut else link.rate_bps
-    return LinkLine(link.name, link.ends, "fibre", round(rate_bps, 1), link.stock_bit, link.qber, state, link.fidelity)
+    return LinkLine(link.name, link.ends, "fibre", round(rate_bps, 1), link.stock_bit, link.qber, state, link.fidelity, link.eavesdropped)
 
 
 def _sky_line(living: LivingCore, link: SkyLink, rate_bps: float) -> LinkLine:
-    link.rate_bps = rate_bps
     state: LinkState = "alarm" if living.alarms.of(link.name) else "up" if rate_bps else "idle"
-    return LinkLine(link.name, link.ends, link.kind, round(rate_bps, 1), link.stock_bit, None, state, "events")
+    return LinkLine(link.name, link.ends, link.kind, round(rate_bps, 1), link.stock_bit, link.qber, state, "events")
 
 
 def link_view(living: LivingCore, name: str) -> LinkView:
@@ -118,13 +118,16 @@ def link_view(living: LivingCore, name: str) -> LinkView:
             history=list(fibre.history),
         )
     sky_link = living.sky_links[name]
+    length_km, loss_db = sky_link.length_km, sky_link.loss_db
+    if not sky_link.blocks:
+        length_km, loss_db = living.sky.channels.get(name, (0.0, 0.0))
     return _extended(
         LinkView,
-        _sky_line(living, sky_link, sky_link.rate_bps),
-        length_km=0.0,
-        loss_db=0.0,
-        funnel=Funnel(secret_bit=sky_link.secret_bit),
-        epsilon_spent=0.0,
+        _sky_line(living, sky_link, living.sky.rates_bps().get(name, 0.0)),
+        length_km=round(length_km, 1),
+        loss_db=round(loss_db, 3),
+        funnel=sky_link.funnel,
+        epsilon_spent=sky_link.epsilon_spent,
         blocks=list(sky_link.blocks),
         history=list(sky_link.history),
     )

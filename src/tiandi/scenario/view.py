@@ -40,6 +40,8 @@ class LinkLine(msgspec.Struct, frozen=True):
     qber: float | None
     state: LinkState
     fidelity: Fidelity
+    eavesdropped: bool = False
+    """Whether somebody listens, whatever the state: who listens raises an alarm soon."""
 
 
 class SatellitePoint(msgspec.Struct, frozen=True):
@@ -153,8 +155,12 @@ class BlockLine(msgspec.Struct, frozen=True):
     fidelity: Fidelity
 
 
-class LinkView(LinkLine, frozen=True):
-    """A link in detail; ``history`` rows are [time, rate_bps, qber, stock_bit]."""
+class LinkView(LinkLine, frozen=True, kw_only=True):
+    """A link in detail; ``history`` rows are [time, rate_bps, qber, stock_bit].
+
+    Of a downlink length and loss are the least of its last pass, before the first those of the next that is planned, 0 where none is; of a
+    hand-over, whose key comes by two downlinks, they are 0.
+    """
 
     length_km: float
     loss_db: float
@@ -234,3 +240,42 @@ class EventView(msgspec.Struct, frozen=True, omit_defaults=True):
     link: str = ""
     node: str = ""
     pair: tuple[str, ...] = ()
+
+
+AuditKind = Literal["link", "supply", "operator"]
+
+
+class AuditLine(msgspec.Struct, frozen=True):
+    """One line of a KME's audit journal: ``bit`` bits of ``stock`` went from ``before`` to ``after``, or an operator did something.
+
+    A step has no key in it, only how much there was. ``time`` is real time to a millisecond, not that of the simulated clock.
+    """
+
+    node: str
+    chain: str
+    page: int
+    time: str
+    kind: str
+    """An `AuditKind`: of link key, of keys supplied to applications, or of an operator; in a journal that was changed, anything."""
+    stock: str
+    before: str
+    """Empty where the key entered the KME."""
+    after: str
+    bit: int
+    what: str
+    digest: str
+    """SHA-256 over the page and the one before, hexadecimal: what binds the journal together."""
+
+
+class AuditView(msgspec.Struct, frozen=True):
+    """Lines of the audit journals, newest first."""
+
+    lines: list[AuditLine]
+    more: bool
+    """Whether older lines were left out or not looked at: ask again with ``until`` at the time of the last line, or ``looked_back_to``."""
+    looked_back_to: str
+    """Everything since this real time was looked at; empty where all was, back to ``since`` or the journals' beginning."""
+    pages: int
+    """How many pages were read."""
+    broken: list[str]
+    """Pages read that do not follow from the page before them, so that somebody changed the journal; none where it holds together."""

@@ -1,12 +1,13 @@
-"""The page's door: an ASGI application that lets nobody in but browsers of this machine, and tells them apart by session.
+"""The page's doors: an ASGI application that lets nobody in but browsers of this machine, and tells them apart.
 
-Plain HTTP on a loopback address. What keeps others out:
+On a loopback address, by plain HTTP with a session, or by TLS with a certificate. What keeps others out:
 
     a page of another site         Host must name this machine (DNS rebinding), Sec-Fetch-Site this site, and for what changes something
                                    Origin and a header of our own must be right (CSRF)
     script in the page             the Content-Security-Policy allows files of this door alone; the cookie is not for scripts
     a page around ours             frame-ancestors 'none'
     whoever asks too much          limits of bodies, streams, connections and patience
+    a certificate of others        only the network's own authority counts, and of its people operators and viewers; asked on every request
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from tiandi import __version__
 from tiandi.errors import NotAuthorised
 from tiandi.kms.doors.answers import Answer, Disconnected, parameters, path_segments, refusal, require_method
+from tiandi.kms.tls.identities import SCOPE_KEY, ClientCertificate
+from tiandi.kms.tls.revocation import Revocations
 from tiandi.web.documents import DOCUMENT, EVENTS, openapi_document, static_files
 from tiandi.web.operations import Asked, Operation, Operations
 from tiandi.web.sessions import Role, Sessions
@@ -35,6 +38,9 @@ TAKE_TIMEOUT_S = 10.0
 """A reader of the stream who takes nothing for so long is dropped."""
 ABORT_KEY = "tiandi.abort"
 """Where a scope's extensions may have a function that breaks the connection off."""
+
+ROLES: dict[str, Role] = {"operator": "operator", "viewer": "viewer"}
+"""What the kinds of identity in a certificate may do; KMEs and SAEs have no business here."""
 
 POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 _EVERY_ANSWER = (
@@ -51,12 +57,19 @@ _log = logging.getLogger(__name__)
 
 
 class WindowApp:
-    """The ASGI application over a living network; `start` and `close` on the event loop that serves it."""
+    """The ASGI application over a living network; `start` and `close` on the event loop that serves it.
 
-    def __init__(self, watched: Watched, sessions: Sessions | None = None) -> None:
+    ``address`` is that of the door for sessions, to which links lead from the door for certificates; ``revocations`` tell whose
+    certificate is good no longer.
+    """
+
+    def __init__(
+        self, watched: Watched, sessions: Sessions | None = None, *, address: str = "", revocations: Revocations | None = None
+    ) -> None:
         self.sessions = sessions or Sessions()
         self.stream = Stream(watched)
-        self.operations = Operations(watched, self.stream, self.sessions, _login_link).table
+        self._address, self._revocations = address, revocations
+        self.operations = Operations(watched, self.stream, self.sessions, self._login_link).table
         self._document = openapi_document(self.operations, __version__)
         self._files = static_files()
 
@@ -73,6 +86,8 @@ class WindowApp:
         asked = cast(HTTPScope, scope)
         try:
             _require_own_host(asked)
+            if _certificate(asked) is not None:
+                self._require_role(asked, "viewer")
             if asked["path"] == EVENTS:
                 _require_same_site(asked)
                 require_method(asked, ("GET",))
@@ -130,12 +145,29 @@ class WindowApp:
         return Answer(200, file.body, headers, media_type=file.media_type)
 
     def _require_role(self, scope: HTTPScope, wanted: Role) -> Role:
-        role = self.sessions.role(_cookie(scope))
+        role = self._role(scope)
+        if role is None and _certificate(scope) is not None:
+            raise NotAuthorised("this door is for the certificates of operators and viewers")
         if role is None:
-            raise NotAuthorised("open a session with a one-time link first")
+            raise NotAuthorised("open a session with a one-time link first; `tiandi status --links` makes one")
         if wanted == "operator" and role != "operator":
             raise HTTPException(status_code=403, detail="this is for operators")
         return role
+
+    def _role(self, scope: HTTPScope) -> Role | None:
+        """Who asks: by certificate where one was shown, else by session. The greater role counts of a certificate for two."""
+        certificate = _certificate(scope)
+        if certificate is None:
+            return self.sessions.role(_cookie(scope))
+        if self._revocations is None or self._revocations.refusal(certificate):
+            return None
+        found = {ROLES.get(kind) for kind, _ in certificate.identities}
+        return "operator" if "operator" in found else "viewer" if "viewer" in found else None
+
+    def _login_link(self, secret: str, scope: HTTPScope) -> str:
+        """Through a tunnel the door has another port, which the browser knows."""
+        by_certificate = _certificate(scope) is not None
+        return f"{self._address if by_certificate else 'http://' + _header(scope, b'host').decode('ascii')}/#login={secret}"
 
     async def _stream_to(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Tell a reader what happens until it leaves, its session ends, or it takes no more."""
@@ -164,10 +196,10 @@ class WindowApp:
             await asyncio.sleep(0)
 
     async def _tell(self, scope: HTTPScope, send: Send) -> None:
-        session, last_event_id = _cookie(scope), _header(scope, b"last-event-id").decode("latin-1")
+        last_event_id = _header(scope, b"last-event-id").decode("latin-1")
         async with aclosing(cast(AsyncGenerator[bytes], self.stream.follow(last_event_id))) as frames:
             async for body in frames:
-                if self.sessions.role(session) is None:
+                if self._role(scope) is None:
                     return
                 async with asyncio.timeout(TAKE_TIMEOUT_S):
                     await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -195,8 +227,10 @@ def _cookie(scope: HTTPScope) -> str:
     return next((value.decode("latin-1") for name, _, value in pairs if name == wanted), "")
 
 
-def _login_link(secret: str, scope: HTTPScope) -> str:
-    return f"http://{_header(scope, b'host').decode('ascii')}/#login={secret}"
+def _certificate(scope: HTTPScope) -> ClientCertificate | None:
+    """What who asks showed, at the door for certificates; None at the other, where nobody is asked for one."""
+    found = (scope.get("extensions") or {}).get(SCOPE_KEY)
+    return found if isinstance(found, ClientCertificate) else None
 
 
 def _require_own_host(scope: HTTPScope) -> None:
@@ -216,5 +250,6 @@ def _require_same_site(scope: HTTPScope) -> None:
 def _require_our_own_page(scope: HTTPScope) -> None:
     if _header(scope, b"x-tiandi") != b"1":
         raise HTTPException(status_code=403, detail="the header X-Tiandi: 1 is missing")
-    if _header(scope, b"origin").lower() != b"http://" + _header(scope, b"host").lower():
-        raise HTTPException(status_code=403, detail="the header Origin must be http:// and what Host says")
+    scheme = b"http://" if _certificate(scope) is None else b"https://"
+    if _header(scope, b"origin").lower() != scheme + _header(scope, b"host").lower():
+        raise HTTPException(status_code=403, detail=f"the header Origin must be {scheme.decode()} and what Host says")

@@ -13,14 +13,15 @@ from litestar.types import HTTPScope, Receive
 
 from tiandi.errors import InputError
 from tiandi.kms.doors.answers import Answer, answer, decode, parameters, read_body, whole_number
-from tiandi.scenario.view import EventView, LinkView, MessageView, NetworkView, NodeView, PairView
+from tiandi.scenario.view import AuditView, EventView, LinkView, MessageView, NetworkView, NodeView, PairView
 from tiandi.web import formats
 from tiandi.web.sessions import SESSION_LIFE_S, Role, Sessions
 from tiandi.web.stream import EVENTS_KEPT, Stream
 from tiandi.web.watched import Watched
 
-EVENTS_GIVEN = 200
+EVENTS_GIVEN = AUDIT_GIVEN = 200
 EVENT_FILTERS = ("kind", "link", "node")
+AUDIT_FILTERS = ("node", "kind", "since", "until", "text")
 
 Body = TypeVar("Body")
 _log = logging.getLogger(__name__)
@@ -86,6 +87,10 @@ class Operations:
                 "GET", "/api/v1/journal", "viewer", "What happened of late, newest first",
                 self._journal, answers=formats.JOURNAL, filters=(*EVENT_FILTERS, "limit"),
             ),
+            Operation(
+                "GET", "/api/v1/audit", "viewer", "What the KMEs' audit journals hold, newest first",
+                self._audit, answers=AuditView, filters=(*AUDIT_FILTERS, "limit"),
+            ),
             Operation("POST", "/api/v1/messages", "operator", "Send a message", self._message, formats.NewMessage, MessageView),
             Operation("POST", "/api/v1/links/{}/eavesdropper", "operator", "Listen in, or leave", self._eavesdrop, switch, network),
             Operation("POST", "/api/v1/links/{}/cut", "operator", "Cut a fibre or mend it", self._cut, switch, network),
@@ -146,6 +151,11 @@ class Operations:
             if all(getattr(event, field) == value for field, value in given.items()):
                 found.append(event)
         return answer(found)
+
+    async def _audit(self, asked: Asked) -> Answer:
+        given = parameters(asked.scope, (*AUDIT_FILTERS, "limit"))
+        limit = whole_number("limit", given.pop("limit", str(AUDIT_GIVEN)))
+        return answer(await self._watched.audit(limit=limit, **given))
 
     # What is done.
 

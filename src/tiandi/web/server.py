@@ -1,8 +1,9 @@
-"""Serving the page: plain HTTP on a loopback address, with limits."""
+"""Serving the page on a loopback address, with limits: plain HTTP for sessions, TLS for certificates."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import h11
@@ -12,8 +13,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tiandi.errors import InputError
 from tiandi.kms.server import KEEP_ALIVE_S, LOOPBACK, START_TIMEOUT_S, STOP_TIMEOUT_S, listen
+from tiandi.kms.tls.contexts import ServerTls
+from tiandi.kms.tls.pki import Credentials
+from tiandi.kms.tls.serving import http_protocol
 from tiandi.web.app import ABORT_KEY, WindowApp
-from tiandi.web.sessions import Role
+from tiandi.web.sessions import Role, Sessions
 from tiandi.web.watched import Watched
 
 HEADERS_LIMIT_BYTE = 16 * 1024
@@ -24,19 +28,73 @@ CONNECTION_LIMIT = 512
 class WindowServer:
     """The page of one network, on the running event loop; it needs `start` and `stop`.
 
-    ``port`` 0 is any that is free. Raises StateError where it is taken, InputError for an address that is not this machine's own.
+    ``sessions`` may be kept in a folder; ``credentials`` open a second door, for people with a certificate of the same authority. A port of
+    0 is any that is free. Raises StateError where one is taken, InputError for an address that is not this machine's own.
     """
 
-    def __init__(self, watched: Watched, *, port: int = 0, address: str = LOOPBACK) -> None:
+    def __init__(
+        self,
+        watched: Watched,
+        *,
+        port: int = 0,
+        address: str = LOOPBACK,
+        sessions: Sessions | None = None,
+        credentials: Credentials | None = None,
+        certificate_port: int = 0,
+    ) -> None:
         if address not in (LOOPBACK, "::1"):
             raise InputError("address", address, f"the page is for this machine alone: {LOOPBACK} or ::1")
-        self.app = WindowApp(watched)
-        self._listener = listen(port, "port", address)
-        host = f"[{address}]" if ":" in address else address
-        self.address = f"http://{host}:{self._listener.getsockname()[1]}"
+        tls = None if credentials is None else ServerTls(credentials)
+        listener = listen(port, "port", address)
+        self.address = _address("http", listener)
+        self.certificate_address = ""
+        """Of the door for certificates, where there is one."""
+        self.app = WindowApp(watched, sessions, address=self.address, revocations=None if tls is None else tls.revocations)
+        self._doors = [_Door(self.app, _Http, listener)]
+        if tls is not None:
+            try:
+                listener = listen(certificate_port, "certificate_port", address)
+            except BaseException:
+                self._doors[0].listener.close()
+                raise
+            self.certificate_address = _address("https", listener)
+            self._doors.append(_Door(self.app, http_protocol(tls, connection_limit=CONNECTION_LIMIT), listener))
+
+    def login_link(self, role: Role) -> str:
+        """A new one-time link for a viewer or an operator. It is a secret: print it, log it nowhere."""
+        return login_link(self.address, self.app.sessions, role)
+
+    async def start(self) -> None:
+        """Serve; returns when connections are accepted."""
+        self.app.start()
+        for door in self._doors:
+            await door.start()
+
+    async def stop(self) -> None:
+        """End the streams, answer what was asked, then stop."""
+        await self.app.close()
+        for door in self._doors:
+            await door.stop()
+
+
+def login_link(address: str, sessions: Sessions, role: Role) -> str:
+    """A new one-time link to the page at ``address``, which keeps its sessions there."""
+    return f"{address}/#login={sessions.offer(role)}"
+
+
+def _address(scheme: str, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class _Door:
+    """One port, and who speaks behind it."""
+
+    def __init__(self, app: WindowApp, http: type[asyncio.Protocol], listener: socket.socket) -> None:
+        self.listener = listener
         config = uvicorn.Config(
-            self.app,
-            http=_Http,
+            app,
+            http=http,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -52,25 +110,17 @@ class WindowServer:
         self._server = uvicorn.Server(config)
         self._task: asyncio.Task[None] | None = None
 
-    def login_link(self, role: Role) -> str:
-        """A new one-time link for a viewer or an operator. It is a secret: print it, log it nowhere."""
-        return f"{self.address}/#login={self.app.sessions.offer(role)}"
-
     async def start(self) -> None:
-        """Serve; returns when connections are accepted."""
-        self.app.start()
-        self._task = asyncio.create_task(self._server._serve(sockets=[self._listener]))
+        self._task = asyncio.create_task(self._server._serve(sockets=[self.listener]))
         async with asyncio.timeout(START_TIMEOUT_S):
             while not self._server.started:
                 await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
-        """End the streams, answer what was asked, then stop."""
-        await self.app.close()
         self._server.should_exit = True
         if self._task is not None:
             await self._task
-        self._listener.close()
+        self.listener.close()
 
 
 class _Http(H11Protocol):

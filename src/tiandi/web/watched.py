@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from tiandi.scenario.view import EventView, LinkView, MessageView, NetworkView, NodeView, PairView
+from tiandi.scenario.view import AuditView, EventView, LinkView, MessageView, NetworkView, NodeView, PairView
 
 
 class Watched(Protocol):
@@ -29,6 +29,12 @@ class Watched(Protocol):
 
     def subscribe(self) -> AsyncIterator[EventView]:
         """What happens from now on; ends when the reader is too slow."""
+        ...
+
+    async def audit(
+        self, *, node: str = "", kind: str = "", since: str = "", until: str = "", limit: int = 200, text: str = ""
+    ) -> AuditView:
+        """The newest lines of the KMEs' audit journals, in real time."""
         ...
 
     async def send_message(self, sender: str, recipient: str, text: str) -> MessageView:

@@ -1,4 +1,4 @@
-"""Who a certificate speaks for: a KME, an SAE or an operator, by names that TLS has verified."""
+"""Who a certificate speaks for: a KME, an SAE, an operator or a viewer, by names that TLS has verified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from tiandi.errors import InputError, NotAuthorised
 
-IdentityKind = Literal["kme", "sae", "operator"]
+IdentityKind = Literal["kme", "sae", "operator", "viewer"]
 NameSource = Literal["uri", "common-name"]
 KINDS: tuple[IdentityKind, ...] = get_args(IdentityKind)
 SOURCES: tuple[NameSource, ...] = get_args(NameSource)

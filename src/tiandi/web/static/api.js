@@ -1,5 +1,4 @@
 // The API of the page: see /api/openapi.json.
-import { state } from "./state.js";
 
 const path = (parts) => `/api/v1/${parts.map(encodeURIComponent).join("/")}`;
 
@@ -45,9 +44,5 @@ export function listen({ network, event, lost, connected }) {
   return stream;
 }
 
-export async function eavesdrop(link, on) {
-  const network = await act(["links", link, "eavesdropper"], { on });
-  if (on) state.listening.add(link);
-  else state.listening.delete(link);
-  return network;
-}
+export const askAudit = async (wanted) => read(await fetch(`/api/v1/audit?${new URLSearchParams(wanted)}`));
+export const eavesdrop = (link, on) => act(["links", link, "eavesdropper"], { on });

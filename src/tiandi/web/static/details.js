@@ -4,8 +4,8 @@ import { makeChart } from "./charts.js";
 import { SIGNS } from "./colours.js";
 import { follow, h, write } from "./dom.js";
 import { alarmCard } from "./lists.js";
-import { changed, select, state } from "./state.js";
-import { inThousands, nameOf, say, sayBits, sayDuration, sayEnds, sayKind, sayRate, sayShare, sayTime } from "./words.js";
+import { changed, mayAct, select, state } from "./state.js";
+import { inThousands, nameOf, say, sayBits, sayDuration, sayEnds, sayKind, sayRate, saySentence, sayShare, sayTime } from "./words.js";
 
 function makeFacts(keys) {
   const values = keys.map(() => h("dd"));
@@ -16,6 +16,7 @@ function makeFacts(keys) {
 }
 
 const toggle = (label, act_) => h("button", { type: "button", "aria-pressed": "false", onclick: (event) => act_(event.currentTarget.getAttribute("aria-pressed") !== "true") }, say(label));
+const actions = (...buttons) => h("fieldset", { class: "buttons", disabled: !mayAct(), title: mayAct() ? null : say("viewer_only") }, ...buttons);
 const press = (button, on) => button.setAttribute("aria-pressed", String(on));
 
 function makeBars() {
@@ -58,11 +59,12 @@ function linkPanel(name, tryOut) {
   const noBlocks = h("p", { class: "soft" }, say("no_blocks"));
   return {
     kind: "link",
-    element: [facts.element, h("div", { class: "buttons" }, eve, cut), siblings, h("h3", {}, say("over_time")), figures, h("h3", {}, say("funnel")), funnel.element, h("h3", {}, say("blocks")), noBlocks,
+    element: [facts.element, actions(eve, cut), siblings, h("h3", {}, say("over_time")), figures, h("h3", {}, say("funnel")), funnel.element, h("h3", {}, say("blocks")), noBlocks,
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": say("blocks") }, h("table", {}, h("thead", {}, h("tr", {}, ...head.map((key) => h("th", { scope: "col" }, key === "qber" ? "QBER" : say(key))))), rows))],
     fill(link) {
       facts.fill([sayRate(link.rate_bps), sayShare(link.qber), sayBits(link.stock_bit), `${link.length_km.toFixed(1)} km`, `${link.loss_db.toFixed(1)} dB`, link.epsilon_spent.toExponential(1), say(link.state), say(link.fidelity)]);
-      press(eve, link.state === "eavesdropped" || state.listening.has(name));
+      press(eve, link.eavesdropped);
+      eve.hidden = cut.hidden = link.kind !== "fibre";
       press(cut, link.state === "cut");
       const hop = state.network.links.filter((other) => other.name !== link.name && [...other.ends].sort().join() === [...link.ends].sort().join());
       rewrite(siblings, hop.map((other) => other.name), (names) => (names.length ? [h("h3", {}, say("same_hop")), h("div", { class: "way" }, ...names.map((other) => h("button", { type: "button", onclick: () => select("link", other) }, nameOf(other))))] : []));
@@ -75,7 +77,7 @@ function linkPanel(name, tryOut) {
       noBlocks.hidden = link.blocks.length > 0;
       follow(rows, [...link.blocks].sort((a, b) => (a.time < b.time ? 1 : -1)), (block) => block.time + block.duration_s, (block) => h("tr", {},
         ...[sayTime(block.time), sayDuration(block.duration_s), inThousands(block.detected), sayShare(block.qber)].map((text) => h("td", {}, text)),
-        ...(block.aborted_because ? [h("td", { class: "why", colSpan: 2 }, block.aborted_because)] : [h("td", {}, inThousands(block.leaked_bit)), h("td", {}, inThousands(block.secret_bit))])), () => {});
+        ...(block.aborted_because ? [h("td", { class: "why", colSpan: 2 }, saySentence(block.aborted_because))] : [h("td", {}, inThousands(block.leaked_bit)), h("td", {}, inThousands(block.secret_bit))])), () => {});
     },
     redraw() { charts.forEach((chart) => chart.redraw()); },
   };
@@ -92,12 +94,12 @@ function nodePanel(name, tryOut) {
   const [learns, alarms, doors] = [h("div"), h("div"), h("div")];
   return {
     kind: "node",
-    element: [facts.element, h("div", { class: "buttons" }, cloud, compromise), learns, alarms, h("h3", {}, say("stocks")), stocks.element, noStocks, doors],
+    element: [facts.element, actions(cloud, compromise), learns, alarms, h("h3", {}, say("stocks")), stocks.element, noStocks, doors],
     fill(node) {
       facts.fill([String(node.trust), `${Math.round(node.altitude_m)} m`, String(node.relays_in_flight)]);
       press(cloud, node.cloudy);
       press(compromise, node.compromised);
-      rewrite(learns, node.what_it_learns, (sentences) => (sentences.length ? [h("h3", {}, say("learns")), h("ul", { class: "sentences" }, ...sentences.map((text) => h("li", {}, text)))] : []));
+      rewrite(learns, node.what_it_learns, (sentences) => (sentences.length ? [h("h3", {}, say("learns")), h("ul", { class: "sentences" }, ...sentences.map((text) => h("li", {}, saySentence(text))))] : []));
       rewrite(alarms, node.alarm_lines, (lines) => (lines.length ? [h("h3", {}, say("alarms_here")), ...lines.map((alarm) => { const card = alarmCard(alarm, (id) => tryOut(() => act(["alarms", String(id), "acknowledge"]))); card.fill(alarm); return card; })] : []));
       const most = Math.max(1, ...node.stocks.map((stock) => Math.max(stock.own_bit, stock.peers_bit)));
       stocks.fill(node.stocks.map((stock) => ({ name: nameOf(stock.peer), share: stock.own_bit / most, mark: stock.peers_bit / most, value: `${inThousands(stock.own_bit)} / ${sayBits(stock.peers_bit)}` })));
@@ -116,9 +118,9 @@ function pairPanel() {
     fill(pair) {
       facts.fill([sayRate(pair.served_bps), sayRate(pair.wanted_bps), sayDuration(pair.age_s)]);
       rewrite(ways, [pair.route, pair.routes, pair.trust, pair.why], ([route, routes, trust, why]) => [
-        h("h3", {}, say("route")), route.length ? wayOf(route) : h("p", { class: "empty" }, why || say("no_route")),
-        ...(routes.length ? [h("h3", {}, `${say("routes")} · ${routes.length}`), ...routes.map(wayOf)] : []),
-        h("h3", {}, say("trust_map")), trust.length ? h("ul", { class: "sentences" }, ...trust.map((line) => h("li", {}, line))) : h("p", { class: "soft" }, say("no_trust")),
+        h("h3", {}, say("route")), route.length ? wayOf(route) : h("p", { class: "empty" }, why ? saySentence(why) : say("no_route")),
+        ...(routes.length > 1 || (routes.length && String(routes[0]) !== String(route)) ? [h("h3", {}, `${say("routes")} · ${routes.length}`), ...routes.map(wayOf)] : []),
+        h("h3", {}, say("trust_map")), trust.length ? h("ul", { class: "sentences" }, ...trust.map((line) => h("li", {}, saySentence(line)))) : h("p", { class: "soft" }, say("no_trust")),
       ]);
     },
   };

@@ -34,6 +34,9 @@ export class Drawing {
     this.spots = [];
     this.boxes = [];
     this.names = [];
+    this.ends = [];
+    this.troubles = [];
+    this.rings = [];
     this.pen.clearRect(0, 0, this.width, this.height);
     this.nodes = new Map(network.nodes.filter((node) => node.latitude_deg !== null && node.longitude_deg !== null && node.kind !== "satellite")
       .map((node) => [node.name, { ...node, at: place(node.latitude_deg, node.longitude_deg, 3) }]));
@@ -42,6 +45,8 @@ export class Drawing {
     for (const hop of hops) this.hop(hop);
     for (const contact of network.contacts) if (contact.state === "now") this.beam(contact, where, network);
     for (const node of this.nodes.values()) this.node(node);
+    for (const [x, y] of this.rings) { this.pen.beginPath(); this.pen.arc(x, y, 15, 0, 7); this.stroke(this.colours.halo, 5); this.pen.beginPath(); this.pen.arc(x, y, 15, 0, 7); this.stroke(this.colours.accent, 2.5); }
+    for (const trouble of this.troubles) this.sign(trouble);
     for (const satellite of network.satellites) this.craft(satellite, where(satellite.name));
     this.write();
   }
@@ -105,18 +110,35 @@ export class Drawing {
     const wide = Math.min(2.6 + 0.35 * (hop.links.length - 1), 5);
     this.stroke(this.colours.halo, wide + (chosen ? 6 : 2.4), { alpha: chosen ? 1 : 0.7 });
     if (chosen) this.stroke(this.colours.accent, wide + 4, { alpha: 0.55 });
-    const named = STATE_COLOURS[hop.state];
-    this.stroke(named ? this.colours[named] : rateColour(hop.rate_bps), wide, { dash: DASHES[hop.state] });
+    const state = hop.links.some((link) => link.eavesdropped) && hop.state !== "cut" ? "eavesdropped" : hop.state;
+    const named = STATE_COLOURS[state];
+    this.stroke(named ? this.colours[named] : rateColour(hop.rate_bps), wide, { dash: DASHES[state] });
+    // A chosen hop that is a few pixels long gets a ring, and its ends their names.
+    if (chosen && Math.hypot(points.at(-1)[0] - points[0][0], points.at(-1)[1] - points[0][1]) < 30) this.rings.push(points[points.length >> 1]);
+    if (chosen) this.ends = hop.ends;
     const worst = hop.links.find((link) => link.state === hop.state) ?? hop.links[0];
-    const [x, y] = points[points.length >> 1];
-    if (hop.state !== "up" && hop.state !== "idle") this.sign(x, y, hop.state);
+    const middle = points[points.length >> 1];
+    const signs = [hop.state, ...(state === hop.state ? [] : [state])].filter((one) => one !== "up" && one !== "idle");
+    for (const what of signs) this.troubles.push({ what, middle, along: [points.at(-1)[0] - points[0][0], points.at(-1)[1] - points[0][1]], link: worst.name });
     for (let i = 0; i + 1 < points.length; i += 1) this.spots.push({ kind: "link", name: worst.name, from: points[i], to: points[i + 1] });
   }
 
-  // Signs of trouble, in the middle of a hop.
-  sign(x, y, what) {
+  // Signs of trouble lie over everything, in the middle of a hop; of one so short that its ends would be covered, beside it with a line to it.
+  sign({ what, middle, along, link }) {
     const pen = this.pen;
     const colour = this.colours[STATE_COLOURS[what]];
+    const length = Math.hypot(...along);
+    const aside = length < 44 ? [along[1] / (length || 1), -along[0] / (length || 1)] : [0, 0];
+    const side = aside[0] < 0 ? -1 : 1;
+    const spots = [26, -26, 48, -48, 70, -70].map((far) => [middle[0] + far * side * aside[0], middle[1] + far * side * aside[1]]);
+    const free = ([sx, sy]) => !this.boxes.some((box) => sx + 11 > box[0] && sx - 11 < box[2] && sy + 11 > box[1] && sy - 11 < box[3]);
+    const [x, y] = length < 44 ? spots.find(free) ?? spots[0] : middle;
+    if (length < 44) {
+      pen.beginPath(); pen.moveTo(...middle); pen.lineTo(x, y); this.stroke(this.colours.halo, 4);
+      pen.beginPath(); pen.moveTo(...middle); pen.lineTo(x, y); this.stroke(colour, 1.6);
+      pen.beginPath(); pen.arc(...middle, 2.6, 0, 7); pen.fillStyle = colour; pen.fill();
+    }
+    this.spots.push({ kind: "link", name: link, from: [x, y], to: [x, y], nearer: 8 });
     pen.beginPath();
     if (what === "alarm") { pen.moveTo(x, y - 10); pen.lineTo(x + 10, y + 7); pen.lineTo(x - 10, y + 7); pen.closePath(); } else pen.arc(x, y, 9, 0, 7);
     pen.fillStyle = this.colours["panel-solid"];
@@ -208,7 +230,7 @@ export class Drawing {
     if (node.compromised) { pen.beginPath(); pen.moveTo(x - 2, y - 2); pen.lineTo(x + 2, y + 2); pen.moveTo(x + 2, y - 2); pen.lineTo(x - 2, y + 2); this.stroke(this.colours["panel-solid"], 1.5); }
     this.spots.push({ kind: "node", name: node.name, from: spot, to: spot, nearer: 4 });
     this.boxes.push([x - r - 1, y - r - 1, x + r + 1, y + r + 1]);
-    const weight = (chosen ? 100 : 0) + (node.alarms ? 40 : 0) + (node.compromised ? 40 : 0) + (station ? 20 : 0) + (node.kind === "user node" ? -10 : 0);
+    const weight = (chosen || this.ends.includes(node.name) ? 100 : 0) + (node.alarms ? 40 : 0) + (node.compromised ? 40 : 0) + (station ? 20 : 0) + (node.kind === "user node" ? -10 : 0);
     this.names.push({ text: nameOf(node.name), x, y, colour: this.colours.label, weight, bold: chosen });
   }
 

@@ -133,7 +133,7 @@ function stars() {
 
 export async function makeEarth(scene, { lite, maximumTexture }) {
   const rings = await readLand();
-  const mask = landMask(rings, Math.min(lite ? 2048 : 4096, maximumTexture));
+  const mask = landMask(rings, Math.min(lite ? 1024 : 4096, maximumTexture));
   mask.anisotropy = lite ? 1 : 4;
   const sun = { value: place(0, 0) };
   const glow = { value: new three.Color() };

@@ -37,6 +37,7 @@ export class Globe {
     controls.enablePan = false;
     controls.minDistance = 1.08;
     controls.maxDistance = 9;
+    controls.addEventListener("start", () => { this.isWhole = false; });
     controls.addEventListener("change", () => {
       const height = this.camera.position.length() - 1;
       controls.rotateSpeed = Math.min(1, 0.42 * height);
@@ -62,6 +63,7 @@ export class Globe {
   }
 
   turn(east, north) {
+    this.isWhole = false;
     const at = this.camera.position;
     const r = at.length();
     const latitude = Math.max(-1.5, Math.min(1.5, Math.asin(at.y / r) + north));
@@ -72,6 +74,7 @@ export class Globe {
   }
 
   zoom(factor) {
+    this.isWhole = false;
     const height = this.camera.position.length() - 1;
     // Closer means closer to what is chosen.
     const chosen = factor < 1 && state.selection && this.network ? this.drawing.find(state.selection, this.hops, (name) => this.where(name)) : null;
@@ -99,6 +102,8 @@ export class Globe {
     const free = this.free();
     this.camera.aspect = width / height;
     this.camera.setViewOffset(width, height, Math.round(width / 2 - (free.left + free.width / 2)), 0, width, height);
+    // Who has not turned the globe sees all of it, whatever panel has opened.
+    if (this.isWhole) this.showWhole();
     this.ask();
   }
 
@@ -106,6 +111,7 @@ export class Globe {
   showWhole() {
     const spots = (state.network?.nodes ?? []).filter((node) => node.latitude_deg !== null && node.longitude_deg !== null && node.kind !== "satellite")
       .map((node) => place(node.latitude_deg, node.longitude_deg));
+    this.isWhole = true;
     const middle = spots.reduce((sum, spot) => sum.add(spot), new three.Vector3());
     if (middle.length() < 0.05) middle.copy(place(25, 105));
     middle.normalize();
@@ -114,7 +120,7 @@ export class Globe {
     const half = Math.tan((FIELD_DEG * Math.PI) / 360) * Math.min(1, (free.width - 60) / free.height);
     const whole = 1.13 / Math.sin(Math.atan(half));
     const near = Math.cos(spread) + (Math.sin(spread) * 1.22) / half;
-    this.camera.position.copy(middle.multiplyScalar(state.network?.satellites.length || spread > 0.6 ? whole : Math.min(whole, Math.max(1.12, near))));
+    this.camera.position.copy(middle.multiplyScalar(!spots.length || state.network?.satellites.length || spread > 0.6 ? whole : Math.min(whole, Math.max(1.12, near))));
     this.controls.update();
     this.ask();
   }
@@ -129,6 +135,7 @@ export class Globe {
     const free = this.free();
     const seen = spot && spot[0] > free.left + 20 && spot[0] < free.left + free.width - 20 && spot[1] > 20 && spot[1] < free.height - 20;
     if (!point || seen) return;
+    this.isWhole = false;
     const r = this.camera.position.length();
     this.camera.position.copy(point).setLength(r);
     this.controls.update();
@@ -168,8 +175,14 @@ export class Globe {
 
   recolour() { this.earth?.recolour(); this.drawing.recolour(); this.ask(); }
 
+  // From now on it is drawn: before, there is nothing to show, and a picture takes a slow machine long.
+  begin() {
+    this.begun = true;
+    this.ask();
+  }
+
   ask() {
-    if (this.asked || !this.earth) return;
+    if (this.asked || !this.begun) return;
     this.asked = true;
     requestAnimationFrame(() => { this.asked = false; this.draw(); });
   }
@@ -177,7 +190,10 @@ export class Globe {
   draw() {
     if (this.glide.share < 1) this.glide.share = Math.min(1, (performance.now() - this.glide.begun) / GLIDE_MS);
     this.renderer.render(this.scene, this.camera);
-    if (this.network) this.drawing.draw(this.network, this.hops, this.camera, (name) => this.where(name));
+    if (this.network) {
+      this.drawing.draw(this.network, this.hops, this.camera, (name) => this.where(name));
+      this.stage.dataset.network = "drawn";
+    }
     this.pictures += 1;
     this.stage.dataset.pictures = this.pictures;
     if (this.glide.share < 1) this.ask();

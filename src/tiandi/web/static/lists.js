@@ -1,8 +1,8 @@
-// The panel at the left: the network in lists, its sky, its alarms and its journal. All that the globe shows can be reached here by keyboard.
+// The panel at the left: the network in lists, its sky and its alarms. All that the globe shows can be reached here by keyboard.
 import { follow, h, write } from "./dom.js";
-import { nameOf, say, sayBits, sayDay, sayDuration, sayEnds, sayKind, sayRate, sayTime } from "./words.js";
+import { nameOf, say, sayBits, sayDay, sayDuration, sayEnds, sayKind, sayRate, saySentence, sayTime } from "./words.js";
 import { SIGNS } from "./colours.js";
-import { isSelected, select, state } from "./state.js";
+import { isSelected, mayAct, select, state } from "./state.js";
 
 const SHOWN = 60;
 
@@ -44,6 +44,7 @@ function makeList(title, kind, describe, nameIn) {
 }
 
 const TROUBLE = ["alarm", "eavesdropped", "cut", "up", "idle"];
+const rank = (link) => TROUBLE.indexOf(link.state) - (link.eavesdropped ? 0.5 : 0);
 
 export function networkTab() {
   const filter = h("input", { class: "filter", type: "search", placeholder: say("filter"), "aria-label": say("filter"), oninput: () => update() });
@@ -55,8 +56,8 @@ export function networkTab() {
     }), (pair) => pair.ends), (network) => network.pairs],
     [makeList("links", "link", (link) => ({
       sign: SIGNS[link.state], tone: link.state, name: nameOf(link.name), value: sayRate(link.rate_bps),
-      under: [say(link.state), sayKind(link.kind), `${say("stock")} ${sayBits(link.stock_bit)}`, link.fidelity === "expected" ? say("expected") : null].filter(Boolean).join(" · "),
-    }), (link) => link.name), (network) => [...network.links].sort((a, b) => TROUBLE.indexOf(a.state) - TROUBLE.indexOf(b.state))],
+      under: [say(link.state), link.eavesdropped && link.state !== "eavesdropped" ? say("eavesdropped") : sayKind(link.kind), `${say("stock")} ${sayBits(link.stock_bit)}`, link.fidelity === "expected" ? say("expected") : null].filter(Boolean).join(" · "),
+    }), (link) => link.name), (network) => [...network.links].sort((a, b) => rank(a) - rank(b))],
     [makeList("nodes", "node", (node) => ({
       sign: node.alarms ? SIGNS.alarm : node.kind === "ground station" ? "◆" : "●", tone: node.alarms ? "alarm" : node.compromised ? "eavesdropped" : "idle", name: nameOf(node.name), value: "",
       under: [sayKind(node.kind), node.cloudy ? say("cloudy") : null, node.compromised ? say("compromised") : null].filter(Boolean).join(" · "),
@@ -112,20 +113,20 @@ export function alarmCard(alarm, acknowledge) {
   const button = h("button", { type: "button", onclick: () => acknowledge(alarm.id) }, say("acknowledge"));
   const card = h("article", { class: `alarm-card ${alarm.severity}` },
     h("header", {}, h("span", {}, `${SIGNS.alarm} ${nameOf(alarm.link)}`), h("span", { class: "soft number" }, sayTime(alarm.time))),
-    h("p", {}, `${say(alarm.severity)}: ${alarm.cause}`),
+    h("p", {}, `${say(alarm.severity)}: ${saySentence(alarm.cause)}`),
     h("div", { class: "buttons" }, h("button", { type: "button", onclick: () => select("link", alarm.link) }, say("show")), button, word));
   card.fill = (now) => {
     card.classList.toggle("acknowledged", now.acknowledged);
-    button.hidden = now.acknowledged;
+    button.hidden = now.acknowledged || !mayAct();
     write(word, now.acknowledged ? say("acknowledged") : "");
   };
   return card;
 }
 
 export function alarmsTab(acknowledge) {
-  const none = h("p", { class: "empty" }, say("no_alarms"));
+  const none = h("p", { class: "empty" });
   const cards = h("div");
-  const severities = ["all", "critical", "major"];
+  const severities = ["all", "critical", "major", "unacknowledged"];
   let wanted = "all";
   const filters = h("div", { class: "filters", role: "group", "aria-label": say("tab_alarms") },
     ...severities.map((severity) => h("button", { type: "button", "aria-pressed": String(severity === wanted), onclick: (event) => {
@@ -134,40 +135,13 @@ export function alarmsTab(acknowledge) {
       update();
     } }, say(severity))));
   function update() {
-    const alarms = [...(state.network?.alarms ?? [])].reverse().filter((alarm) => wanted === "all" || alarm.severity === wanted)
+    const alarms = [...(state.network?.alarms ?? [])].reverse().filter((alarm) => wanted === "all" || alarm.severity === wanted || (wanted === "unacknowledged" && !alarm.acknowledged))
       .sort((a, b) => a.acknowledged - b.acknowledged);
     none.hidden = alarms.length > 0;
+    write(none, say(state.network?.alarms.length ? "nothing_found" : "no_alarms"));
     follow(cards, alarms, (alarm) => alarm.id, (alarm) => alarmCard(alarm, acknowledge), (card, alarm) => card.fill(alarm));
   }
   return { element: h("div", {}, filters, none, cards), update };
-}
-
-const EVENT_KINDS = ["alarm", "cleared", "aborted", "action", "message", "contact", "relay", "block", "speed"];
-const EVENT_SIGNS = { block: ["●", "up"], aborted: ["✕", "cut"], alarm: ["▲", "alarm"], cleared: ["✓", "up"], contact: ["◆", "idle"], relay: ["⇄", "idle"], message: ["✉", "up"], action: ["➤", "idle"], speed: ["⏱", "idle"] };
-
-export function journalTab() {
-  const none = h("p", { class: "empty" }, say("journal_empty"));
-  const list = h("ol", { class: "journal" });
-  // Blocks come by the second: whoever wants to see them turns them on.
-  const shown = new Set(EVENT_KINDS.filter((kind) => kind !== "block"));
-  const filter = h("input", { class: "filter", type: "search", placeholder: say("filter"), "aria-label": say("filter"), oninput: () => update() });
-  const filters = h("div", { class: "filters", role: "group", "aria-label": say("tab_journal") }, ...EVENT_KINDS.map((kind) => h("button", {
-    type: "button", "aria-pressed": String(shown.has(kind)), onclick: (event) => {
-      if (!shown.delete(kind)) shown.add(kind);
-      event.currentTarget.setAttribute("aria-pressed", String(shown.has(kind)));
-      update();
-    },
-  }, say(`event_${kind}`))));
-  function update() {
-    const wanted = filter.value.trim().toLowerCase();
-    const events = state.events.filter((event) => shown.has(event.kind) && (!wanted || `${event.what} ${event.link ?? ""} ${event.node ?? ""}`.toLowerCase().includes(wanted))).slice(0, 200);
-    none.hidden = events.length > 0;
-    follow(list, events, (event) => event.id, (event) => {
-      const [sign, tone] = EVENT_SIGNS[event.kind] ?? ["·", "idle"];
-      return h("li", {}, h("span", { class: `glyph ${tone}`, title: say(`event_${event.kind}`) }, sign), h("time", { datetime: event.time }, sayTime(event.time)), h("span", { class: "what" }, event.what));
-    }, () => {});
-  }
-  return { element: h("div", {}, filter, filters, none, list), update };
 }
 
 export const countUnseen = () => (state.network?.alarms ?? []).filter((alarm) => !alarm.acknowledged).length;

@@ -3,11 +3,12 @@ import { Refused, act, ask, askJournal, listen, logIn } from "./api.js";
 import { RATE_HIGH, RATE_LOW, SIGNS, isDark, rateColour } from "./colours.js";
 import { makeDetails } from "./details.js";
 import { h, write } from "./dom.js";
-import { alarmsTab, countUnseen, journalTab, networkTab, skyTab } from "./lists.js";
+import { journalTab } from "./journal.js";
+import { alarmsTab, countUnseen, networkTab, skyTab } from "./lists.js";
 import { addEvent, changed, onChange, state } from "./state.js";
 import { makeTime } from "./time.js";
 import { tryTab } from "./try.js";
-import { firstLanguage, inThousands, loadWords, nextLanguage, say, sayBits, sayRate } from "./words.js";
+import { firstLanguage, inThousands, loadWords, nextLanguage, say, sayBits, sayRate, saySentence } from "./words.js";
 
 const TABS = ["network", "sky", "try", "alarms", "journal"];
 const BANNER_MS = 6000;
@@ -16,6 +17,8 @@ const lite = new URLSearchParams(location.search).has("lite");
 let globe = null;
 let parts = null;
 let hideBanner = 0;
+let noGlobe = false; // whether this browser cannot draw one
+let asked = false; // whether it is known who looks
 
 function tell(text, { bad = false, stays = false } = {}) {
   const banner = at("banner");
@@ -33,7 +36,7 @@ async function tryOut(run) {
     if (answer?.nodes && answer?.totals) showNetwork(answer);
     return answer;
   } catch (error) {
-    const word = error instanceof Refused && [401, 403].includes(error.status) ? say("no_leave") : `${say("refused")}: ${error.message}`;
+    const word = error instanceof Refused && error.status === 401 ? say("no_leave") : error instanceof Refused && error.status === 403 ? say("viewer_only") : `${say("refused")}: ${saySentence(error.message)}`;
     tell(word, { bad: true });
     return null;
   }
@@ -68,7 +71,7 @@ function makeHead() {
 
 function makeSide(jump) {
   const acknowledge = (id) => tryOut(() => act(["alarms", String(id), "acknowledge"]));
-  const tabs = { network: networkTab(), sky: skyTab(jump), try: tryTab(tryOut), alarms: alarmsTab(acknowledge), journal: journalTab() };
+  const tabs = { network: networkTab(), sky: skyTab(jump), try: tryTab(tryOut), alarms: alarmsTab(acknowledge), journal: journalTab(tryOut) };
   const badge = h("span", { class: "badge", hidden: true });
   const buttons = TABS.map((name) => h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "tab-body", onclick: () => open(name) }, say(`tab_${name}`), name === "alarms" ? badge : null));
   const body = h("div", { class: "tab-body", id: "tab-body", role: "tabpanel", tabindex: "0" });
@@ -143,7 +146,7 @@ function update() {
   parts.time.update();
   const { network } = state;
   const placed = network?.nodes.some((node) => node.latitude_deg !== null && node.longitude_deg !== null);
-  const note = !network ? "loading" : !network.nodes.length ? "empty_network" : !placed ? "no_places" : !globe ? "no_globe" : "";
+  const note = !network ? (state.role === null && asked ? "log_in_note" : "loading") : !network.nodes.length ? "empty_network" : !placed ? "no_places" : noGlobe ? "no_globe" : "";
   at("stage-note").hidden = !note;
   write(at("stage-note"), note ? say(note) : "");
 }
@@ -165,7 +168,7 @@ onChange((what) => {
   globe?.ask();
 });
 
-async function startGlobe() {
+async function startGlobe(built) {
   try {
     const { Globe } = await import("./globe.js");
     const made = new Globe(at("stage"), { lite });
@@ -174,25 +177,35 @@ async function startGlobe() {
     if (state.network) globe.show(state.network);
   } catch (error) {
     // Without WebGL the lists still tell everything.
+    noGlobe = true;
+    await built;
     tell(`${say("no_globe")} ${error.message ?? ""}`, { bad: true });
   }
+  await built;
   update();
-  document.documentElement.dataset.ready = "true";
 }
 
 async function start() {
   const scheme = localStorage.getItem("tiandi-scheme");
   if (scheme) document.documentElement.dataset.scheme = scheme;
-  await loadWords(firstLanguage());
-  build();
+  const built = loadWords(firstLanguage()).then(build);
+  const drawn = startGlobe(built); // Meanwhile the Earth is made.
+  await built;
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
   addEventListener("keydown", (event) => { if (event.key === "Escape" && state.selection) at("detail").querySelector(".close").click(); });
   await tryOut(logIn);
   state.role = (await ask("session").catch(() => null))?.role ?? null;
+  // What is not in the first picture may wait for it.
+  const network = state.role ? await ask("network").catch(() => null) : null;
+  asked = true;
+  build(); // What may be pressed depends on who looks.
   if (!state.role) tell(say("no_leave"), { bad: true, stays: true });
-  for (const event of [...(await askJournal().catch(() => []))].reverse()) addEvent(event);
-  const network = await ask("network").catch(() => null);
   if (network) showNetwork(network);
+  await drawn;
+  globe?.begin();
+  document.documentElement.dataset.ready = "true";
+  for (const event of [...(await askJournal().catch(() => []))].reverse()) addEvent(event);
+  changed("event");
   let connected = true;
   listen({
     network: showNetwork,
@@ -204,7 +217,6 @@ async function start() {
       connected = now;
     },
   });
-  await startGlobe();
 }
 
 start();

@@ -6,7 +6,6 @@ export const state = {
   details: null,
   role: null,
   tab: "network",
-  listening: new Set(), // links at which this page let an eavesdropper in: while an alarm stands, the state of a link does not tell
 };
 
 const EVENTS_KEPT = 500;
@@ -25,6 +24,9 @@ export function select(kind, name) {
   state.details = null;
   changed("selection");
 }
+
+// Only an operator may act; who else looks sees what could be done, but cannot press it.
+export const mayAct = () => state.role === "operator";
 
 export const isSelected = (kind, name) => state.selection?.kind === kind && String(state.selection.name) === String(name);
 

@@ -2,7 +2,7 @@
 import { act } from "./api.js";
 import { h, write } from "./dom.js";
 import { say, sayDay, sayTime } from "./words.js";
-import { state } from "./state.js";
+import { mayAct, state } from "./state.js";
 
 const SPEEDS = [1, 10, 60, 600];
 const BEHIND = 0.8;
@@ -19,7 +19,8 @@ export function makeTime(element, tryOut) {
   const go = h("button", { type: "button", onclick: () => { if (when.value) jump(`${when.value.length === 16 ? `${when.value}:00` : when.value}Z`); } }, say("jump"));
   const pace = h("span");
   const fidelity = h("span", { class: "chip" });
-  element.replaceChildren(h("span", { class: "clock number" }, clock, day), pause, speeds, next, h("span", { class: "jump" }, when, " ", go), h("span", { class: "pace number" }, pace, " ", fidelity));
+  const controls = h("fieldset", { class: "controls", disabled: !mayAct(), title: mayAct() ? null : say("viewer_only") }, pause, speeds, next, h("span", { class: "jump" }, when, " ", go));
+  element.replaceChildren(h("span", { class: "clock number" }, clock, day), controls, h("span", { class: "pace number" }, pace, " ", fidelity));
   return {
     jump,
     update() {

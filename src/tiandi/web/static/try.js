@@ -2,10 +2,10 @@
 import { act, eavesdrop } from "./api.js";
 import { followOptions, h } from "./dom.js";
 import { nameOf, say } from "./words.js";
-import { select, state } from "./state.js";
+import { mayAct, select, state } from "./state.js";
 
 const labelled = (key, field) => h("label", {}, say(key), field);
-const card = (key, ...children) => h("section", { class: "try", "data-try": key }, h("h2", {}, say(`try_${key}`)), h("p", {}, say(`try_${key}_help`)), ...children);
+const card = (key, ...children) => h("section", { class: "try", "data-try": key }, h("h2", {}, say(`try_${key}`)), h("p", {}, say(`try_${key}_help`)), h("fieldset", { disabled: !mayAct() }, ...children));
 const namesOf = (items) => items.map((item) => [item.name, nameOf(item.name)]);
 const toggleOf = (key, onclick) => h("button", { type: "button", "aria-pressed": "false", onclick }, say(key));
 const isPressed = (button) => button.getAttribute("aria-pressed") === "true";
@@ -50,9 +50,9 @@ function linkCard(tryOut) {
   eve.addEventListener("click", acted(eve, eavesdrop));
   cut.addEventListener("click", acted(cut, (name, on) => act(["links", name, "cut"], { on })));
   function update(network) {
-    followOptions(link, namesOf(network.links));
+    followOptions(link, namesOf(network.links.filter((one) => one.kind === "fibre")));
     const now = network.links.find((one) => one.name === link.value);
-    eve.setAttribute("aria-pressed", String(now?.state === "eavesdropped" || state.listening.has(link.value)));
+    eve.setAttribute("aria-pressed", String(Boolean(now?.eavesdropped)));
     cut.setAttribute("aria-pressed", String(now?.state === "cut"));
     eve.disabled = cut.disabled = !now;
   }
@@ -80,7 +80,7 @@ export function tryTab(tryOut) {
     nodeCard("compromise", "node", "compromise", "compromised", (node) => node.kind !== "user node", (name, on) => act(["nodes", name, "compromise"], { on }), tryOut),
   ];
   return {
-    element: h("div", {}, ...cards.map(({ element }) => element)),
+    element: h("div", {}, mayAct() ? null : h("p", { class: "note" }, say("viewer_help")), ...cards.map(({ element }) => element)),
     update() { if (state.network) for (const one of cards) one.update(state.network); },
   };
 }

@@ -1,13 +1,31 @@
 // Words and numbers in the reader's language. A language is one file in words/; names of places that it lacks stay as they are.
 const LANGUAGES = ["en", "zh"];
 let words = {};
+let sentences = [];
+const FIDELITIES = ["events", "expected"];
 export let language = "en";
 
 export async function loadWords(wanted) {
   language = LANGUAGES.includes(wanted) ? wanted : "en";
   const answer = await fetch(`/static/words/${language}.json`);
   words = await answer.json();
+  sentences = words.sentences.map(([english, own]) => [patternOf(english), own]);
   document.documentElement.lang = language === "zh" ? "zh-CN" : language;
+}
+
+// The network tells sentences in English. A language gives for each kind of sentence its English form and its own, with the same {blanks}.
+function patternOf(english) {
+  const parts = english.split(/\{(\w+)\}/).map((part, i) => (i % 2 ? `(?<${part}>.+?)` : part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")));
+  return new RegExp(`^${parts.join("")}$`);
+}
+
+// A sentence in the reader's language; what fills its blanks is a sentence or a name again. One that the language lacks stays as it is.
+export function saySentence(text) {
+  for (const [pattern, own] of sentences) {
+    const found = pattern.exec(text);
+    if (found) return own.replace(/\{(\w+)\}/g, (_, name) => saySentence(found.groups[name]));
+  }
+  return FIDELITIES.includes(text) ? say(text) : nameOf(text);
 }
 
 export const firstLanguage = () => localStorage.getItem("tiandi-language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
