@@ -6,20 +6,24 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # Figures are those of one core; must be said before numpy is imported.
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from amplification import benchmark_amplification  # noqa: E402
 from cascade import benchmark_cascade  # noqa: E402
+from cloud import benchmark_cloud  # noqa: E402
 from contact_plan import benchmark_contact_plan  # noqa: E402
 from contacts import benchmark_contacts  # noqa: E402
 from detections import benchmark_detections  # noqa: E402
 from end_to_end import benchmark_end_to_end  # noqa: E402
+from engines import benchmark_stabilizer, benchmark_state_vector, benchmark_trajectories  # noqa: E402
 from flow import benchmark_flow  # noqa: E402
 from key_lengths import benchmark_key_lengths  # noqa: E402
 from kme_handshakes import benchmark_kme_handshakes  # noqa: E402
@@ -32,10 +36,12 @@ from main_job import benchmark_main_job  # noqa: E402
 from measure import Figure  # noqa: E402
 from network_day import benchmark_network_day  # noqa: E402
 from passes import benchmark_passes  # noqa: E402
+from random_circuits import benchmark_random_circuits  # noqa: E402
 from routing import benchmark_routing  # noqa: E402
 from sifting import benchmark_sifting  # noqa: E402
 from study import benchmark_study  # noqa: E402
 from viewers import benchmark_viewers  # noqa: E402
+from window import benchmark_window  # noqa: E402
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "detections": benchmark_detections,
@@ -48,6 +54,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "routing": benchmark_routing,
     "study": benchmark_study,
     "viewers": benchmark_viewers,
+    "window": benchmark_window,
     "living": benchmark_living,
     "sifting": benchmark_sifting,
     "cascade": benchmark_cascade,
@@ -59,6 +66,11 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "kme_handshakes": benchmark_kme_handshakes,
     "kme_store": benchmark_kme_store,
     "kme_relay": benchmark_kme_relay,
+    "cloud": benchmark_cloud,
+    "state_vector": benchmark_state_vector,
+    "trajectories": benchmark_trajectories,
+    "stabilizer": benchmark_stabilizer,
+    "random_circuits": benchmark_random_circuits,
 }
 USAGE = f"usage: python benchmarks/run.py [--json] [{'] ['.join(BENCHMARKS)}]"
 

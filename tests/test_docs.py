@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tiandi.cli import audit, distill, keys, kme, pki, plan, sae, scenarios
+from tiandi.cli import audit, cloud, distill, keys, kme, machines, node, pki, plan, sae, scenarios
 from tiandi.cli.main import app
 
 ROOT = Path(__file__).parents[1]
@@ -59,8 +59,13 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
         assert (path.parent / target).exists(), target
 
 
-COMMANDS = ["demo", "passes", "reproduce", "distill", "kme", "keys", "pki", "audit", "scenario", "plan", "sae", "up", "down", "status"]
-GROUPS = (distill, kme, keys, pki, audit, scenarios, plan, sae)
+# fmt: off
+COMMANDS = [
+    "demo", "passes", "reproduce", "distill", "kme", "keys", "node", "pki", "audit", "scenario", "plan", "sae", "up", "down", "status",
+    "machines", "rcs", "cloud",
+]
+# fmt: on
+GROUPS = (distill, kme, keys, node, pki, audit, scenarios, plan, sae, machines, cloud)
 PARTS = [f"{group.app.name[0]} {name}" for group in GROUPS for name in group.app if not name.startswith("-")]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter, Token
 
 import tiandi
-from tiandi.cli import EXIT_FAILED, audit, distill, keys, kme, pki, plan, sae, scenarios, up
+from tiandi.cli import EXIT_FAILED, audit, cloud, distill, keys, kme, machines, node, pki, plan, rcs, sae, scenarios, up
 from tiandi.errors import InputError, NoPassError
 
 if TYPE_CHECKING:
@@ -37,11 +37,15 @@ app = App(
 app.command(distill.app)
 app.command(kme.app)
 app.command(keys.app)
+app.command(node.app)
 app.command(pki.app)
 app.command(audit.app)
 app.command(plan.app)
 app.command(sae.app)
 app.command(scenarios.app)
+app.command(machines.app)
+app.command(rcs.app)
+app.command(cloud.app)
 app.command(up.up)
 app.command(up.down)
 app.command(up.status)

@@ -38,12 +38,12 @@ def rotation(theta: float, phi: float) -> Matrix:
     return np.array([[cosine, -1j * np.exp(-1j * phi) * sine], [-1j * np.exp(1j * phi) * sine, cosine]])
 
 
-def _z_rotation(angle: float) -> Matrix:
-    return np.diag([np.exp(-0.5j * angle), np.exp(0.5j * angle)])
+def _z_rotation(angle_rad: float) -> Matrix:
+    return np.diag([np.exp(-0.5j * angle_rad), np.exp(0.5j * angle_rad)])
 
 
-def _phase(angle: float) -> Matrix:
-    return np.diag([1.0, np.exp(1j * angle)])
+def _phase(angle_rad: float) -> Matrix:
+    return np.diag([1.0, np.exp(1j * angle_rad)])
 
 
 def _general(theta: float, phi: float, lam: float) -> Matrix:
@@ -61,8 +61,8 @@ def fsim(theta: float, phi: float) -> Matrix:
     return np.array([[1, 0, 0, 0], [0, cosine, -1j * sine, 0], [0, -1j * sine, cosine, 0], [0, 0, 0, np.exp(-1j * phi)]])
 
 
-def _zz_rotation(angle: float) -> Matrix:
-    return np.diag(np.exp(np.array([-0.5j, 0.5j, 0.5j, -0.5j]) * angle))
+def _zz_rotation(angle_rad: float) -> Matrix:
+    return np.diag(np.exp(np.array([-0.5j, 0.5j, 0.5j, -0.5j]) * angle_rad))
 
 
 _QUARTER, _HALF = math.pi / 2, math.pi
@@ -92,7 +92,7 @@ GATES: dict[str, Gate] = {
     "cx": _fixed((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0)),
     "cy": Gate(2, 0, lambda: _controlled(np.array([[0, -1j], [1j, 0]]))),
     "cz": _fixed((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, -1)),
-    "cp": Gate(2, 1, lambda angle: _controlled(_phase(angle))),
+    "cp": Gate(2, 1, lambda angle_rad: _controlled(_phase(angle_rad))),
     "swap": _fixed((1, 0, 0, 0), (0, 0, 1, 0), (0, 1, 0, 0), (0, 0, 0, 1)),
     "iswap": _fixed((1, 0, 0, 0), (0, 0, 1j, 0), (0, 1j, 0, 0), (0, 0, 0, 1)),
     "rzz": Gate(2, 1, _zz_rotation),

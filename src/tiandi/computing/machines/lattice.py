@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,41 @@ def square(rows: int, columns: int) -> Lattice:
                 couplers.append((number, number + columns))
                 pattern.append(2 + (row + column) % 2)
     return Lattice(_positions(rows, columns), np.array(couplers, np.int64).reshape(-1, 2), np.array(pattern, np.int64))
+
+
+def checkerboard(rows: int, columns: int) -> Lattice:
+    """Qubits on the points whose row and column are both even or both odd, each coupled to its diagonal neighbours.
+
+    2d + 1 rows and columns hold a rotated surface code of distance d: data on the odd points, checks on even ones.
+    """
+    points = [(row, column) for row in range(rows) for column in range(row % 2, columns, 2)]
+    number = {point: place for place, point in enumerate(points)}
+    couplers, pattern = [], []
+    for (row, column), qubit in number.items():
+        for kind, other in ((0, (row + 1, column - 1)), (1, (row + 1, column + 1))):
+            if other in number:
+                couplers.append((qubit, number[other]))
+                pattern.append(2 * (row % 2) + kind)
+    return Lattice(np.array(points, np.int64), np.array(couplers, np.int64).reshape(-1, 2), np.array(pattern, np.int64))
+
+
+def heavy_hexagon(lines: Sequence[range], bridges: tuple[range, range], *, hanging: bool = False) -> Lattice:
+    """IBM's lattice, numbered as IBM does: ``lines`` of qubits over columns, and single qubits between two lines that join them.
+
+    ``bridges``: the columns of those below the first line, the third and so on, and below the second, the fourth and so on;
+    ``hanging``: whether there are some below the last line, too.
+    """
+    number: dict[tuple[int, int], int] = {}
+    for line, columns in enumerate(lines):
+        number |= {(2 * line, column): len(number) + place for place, column in enumerate(columns)}
+        if hanging or line + 1 < len(lines):
+            number |= {(2 * line + 1, column): len(number) + place for place, column in enumerate(bridges[line % 2])}
+    couplers = []
+    for (row, column), qubit in number.items():
+        neighbours = [(row + 1, column)] if row % 2 else [(row, column + 1), (row + 1, column)]
+        couplers += [(qubit, number[other]) for other in neighbours if other in number]
+    pairs = np.array(couplers, np.int64).reshape(-1, 2)
+    return Lattice(np.array(list(number), np.int64), pairs, np.full(len(pairs), NO_PATTERN, np.int64))
 
 
 def _positions(rows: int, columns: int) -> IntArray:

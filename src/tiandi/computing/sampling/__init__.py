@@ -1,0 +1,1 @@
+"""Random circuit sampling: the circuits, and what their samples say about the machine."""
