@@ -22,8 +22,9 @@ from tiandi.computing.circuits.circuit import Circuit
 from tiandi.computing.circuits.noise import Unitary, without_noise
 from tiandi.computing.engines.circuit_network import CircuitNetwork
 from tiandi.computing.engines.tensor_network import amplitudes, draw, estimate, ideal_cross_entropy
+from tiandi.computing.machines.prediction import predicted_cross_entropy
 from tiandi.computing.machines.twin import Twin, build_twin
-from tiandi.computing.sampling.cross_entropy import CrossEntropy, linear_cross_entropy, predicted_cross_entropy
+from tiandi.computing.sampling.cross_entropy import CrossEntropy, linear_cross_entropy
 from tiandi.computing.sampling.random_circuits import random_circuit
 
 SHOTS = 2000

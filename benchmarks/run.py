@@ -21,6 +21,7 @@ from cascade import benchmark_cascade  # noqa: E402
 from cloud import benchmark_cloud  # noqa: E402
 from contact_plan import benchmark_contact_plan  # noqa: E402
 from contacts import benchmark_contacts  # noqa: E402
+from correction import benchmark_correction  # noqa: E402
 from detections import benchmark_detections  # noqa: E402
 from end_to_end import benchmark_end_to_end  # noqa: E402
 from engines import benchmark_stabilizer, benchmark_state_vector, benchmark_trajectories  # noqa: E402
@@ -71,6 +72,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "trajectories": benchmark_trajectories,
     "stabilizer": benchmark_stabilizer,
     "random_circuits": benchmark_random_circuits,
+    "correction": benchmark_correction,
 }
 USAGE = f"usage: python benchmarks/run.py [--json] [{'] ['.join(BENCHMARKS)}]"
 

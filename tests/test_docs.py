@@ -62,7 +62,7 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
 # fmt: off
 COMMANDS = [
     "demo", "passes", "reproduce", "distill", "kme", "keys", "node", "pki", "audit", "scenario", "plan", "sae", "up", "down", "status",
-    "machines", "rcs", "cloud",
+    "machines", "rcs", "qec", "cloud",
 ]
 # fmt: on
 GROUPS = (distill, kme, keys, node, pki, audit, scenarios, plan, sae, machines, cloud)

@@ -51,7 +51,7 @@ def test_the_comparison_is_a_table_a_picture_and_json(tmp_path: Path) -> None:
     assert picture.stat().st_size > 50_000
     for part in (
         "quantum volume",
-        "no size (12)",
+        "no size? (12)",
         "Not comparable by gates",
         "by its measured Lambda of 2.14",
         "66 qubits and 110 couplers",

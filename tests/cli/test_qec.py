@@ -14,7 +14,7 @@ from tiandi.errors import InputError
 pytest.importorskip("stim")
 pytest.importorskip("pymatching")
 
-SMALL = ["google-willow", "--distances", "3,5", "--shots", "600", "--rounds", "6"]
+SMALL = ["google-willow", "--distances", "3,5", "--shots", "600", "--rounds", "3"]
 
 
 def test_a_person_reads_errors_lambda_and_budget(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -40,6 +40,11 @@ def test_a_program_reads_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_code_larger_than_the_machine_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     app(["zuchongzhi-2.1", "--distances", "7", "--shots", "50", "--rounds", "1", "--no-budget"], result_action="return_value")
     assert "97*" in capsys.readouterr().out
+
+
+def test_a_state_beyond_recovery_is_called_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    app(["origin-wukong", "--distances", "3", "--shots", "300", "--no-budget"], result_action="return_value")
+    assert "state lost" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

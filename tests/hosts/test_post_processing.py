@@ -26,7 +26,7 @@ from tiandi.bits import pack
 from tiandi.distill import messages
 from tiandi.distill.records import ReceiverRecord, TransmitterRecord
 from tiandi.distill.sifting import encode_slots
-from tiandi.errors import InputError, ProtocolViolation
+from tiandi.errors import DistillationAborted, InputError, ProtocolViolation
 from tiandi.hosts import greeting
 from tiandi.hosts.key_folder import KeyFolder
 from tiandi.hosts.link_end import LinkEnd, Report
@@ -150,6 +150,21 @@ def test_it_does_not_matter_who_serves_and_tls_works_as_well(place: Place) -> No
     with place.end("alice", block_events=None) as alice, place.end("bob", block_events=None) as bob:
         run(work(bob, alice))
     assert place.keys("alice") == place.keys("bob") != {}
+
+
+def test_nothing_is_said_to_another_who_answers(place: Place) -> None:
+    """And no key of the pool is spent on words to it."""
+
+    async def work(serving: LinkEnd, calling: LinkEnd) -> None:
+        server, before_bit = Server(serving), calling.pool.available_bit
+        with pytest.raises(DistillationAborted, match="is not the other end of Here - There"):
+            await connect(await server.address(), calling, admits=lambda _: False)
+        assert calling.pool.available_bit == before_bit
+        assert (await connect(await server.address(), calling)).complete
+        assert (await server.task).complete
+
+    with place.end("alice", block_events=None) as alice, place.end("bob", block_events=None) as bob:
+        run(work(alice, bob))
 
 
 def test_the_receiver_need_not_know_the_light(place: Place) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ import pytest
 from tiandi.errors import InputError, NoRoute, StateError
 from tiandi.kms.store import audit
 from tiandi.kms.store.master_keys import open_master_key
+from tiandi.quantum.link import LinkBlock
+from tiandi.scenario.link_workers import LinkWorkers
 from tiandi.scenario.living import LivingNetwork
 from tiandi.scenario.living_state import Remembered, StateLock, find_running, read_remembered
 from tiandi.scenario.scenario import load_scenario
+from tiandi.scenario.speed_clock import SpeedClock
 from tiandi.scenario.view import EventView, LinkLine, NetworkView
 
 SPEED = 60.0
@@ -222,6 +226,33 @@ def test_time_stands_still_goes_on_and_jumps(ring: Watcher) -> None:
     ring.do(living.set_speed(SPEED))
 
 
+def test_years_that_nobody_was_awake_for_make_no_more_key_than_a_link_may_hold(caplog: pytest.LogCaptureFixture) -> None:
+    """Such as a process that was stopped, at a high speed: all of it at once would not fit into memory, and one lost block ends no link."""
+    most_bit = 1_000_000
+    received: list[int] = []
+
+    async def receive(block: LinkBlock) -> None:
+        assert block.alice is not None
+        received.append(block.alice.length_bit)
+        if len(received) == 2:
+            raise StateError("store", "", "cannot be written")
+
+    async def work() -> None:
+        clock = SpeedClock(datetime(2026, 1, 1, tzinfo=UTC))
+        workers = LinkWorkers(load_scenario("ring"), clock, receive=receive, renewed=lambda _: None, stock_limit_bit=most_bit)
+        link = workers.links[EAST]
+        for _ in range(2):
+            link.fidelity, link.begun_s, link.due_s, link.busy = "expected", -1e9, 0.0, True
+            await workers._make(link)
+            assert not link.busy
+        await workers.close()
+
+    asyncio.run(work())
+    assert len(received) == 2
+    assert all(0 < bit <= max(most_bit, load_scenario("ring").fibre_links()[0].link.forecast(60.0).secret_bit) for bit in received)
+    assert "a block was lost" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("action", "arguments", "words"),
     [
@@ -233,6 +264,7 @@ def test_time_stands_still_goes_on_and_jumps(ring: Watcher) -> None:
         ("set_speed", (0.0,), "speed"),
         ("set_speed", (float("nan"),), "speed"),
         ("jump", ("tomorrow",), "jump"),
+        ("jump", ("9999-12-31T23:59:59Z",), "must be before the year 9000"),
         ("send_message", ("North", "North", "x"), "recipient"),
         ("send_message", ("North", "Nowhere", "x"), "recipient"),
         ("send_message", ("North", "East", ""), "text"),

@@ -305,6 +305,28 @@ def test_what_a_killed_process_left_is_wiped_and_old_accounts_go(tmp_path: Path)
     assert left == set(range(5, 1005))
 
 
+def test_a_key_that_has_its_name_is_not_wiped_with_what_was_not_whole(tmp_path: Path) -> None:
+    """A process that dies between giving a key its name and taking away the other leaves both, of one file."""
+    (tmp_path / ".partial-x").write_bytes(b"a whole key")
+    os.link(tmp_path / ".partial-x", tmp_path / "block.key")
+    wipe_partial(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["block.key"]
+    assert (tmp_path / "block.key").read_bytes() == b"a whole key"
+
+
+def test_a_second_process_leaves_alone_what_the_first_is_writing(tmp_path: Path) -> None:
+    write_scenario(tmp_path / "line.toml", NODES)
+    write_hosts(tmp_path / "hosts.toml", places_on_loopback(NODES))
+    west = prepare(str(tmp_path / "line.toml"), tmp_path / "hosts.toml", tmp_path / "made")[0]
+    file = read_node(west.folder / "node.toml", "West")
+    with NodeRun(file):
+        writing = west.folder / file.links[0].keys / ".partial-x"
+        writing.write_bytes(b"a key")
+        with pytest.raises(StateError, match="in use"), NodeRun(file):
+            pass
+        assert writing.read_bytes() == b"a key"
+
+
 def test_a_pool_belongs_to_one_process_and_to_one_link(tmp_path: Path) -> None:
     write_scenario(tmp_path / "line.toml", NODES)
     write_hosts(tmp_path / "hosts.toml", places_on_loopback(NODES))
@@ -348,9 +370,18 @@ def test_operators_hear_at_once_of_a_block_without_key_and_of_other_trouble_when
         await module.tell("nobody answers")
         await module.tell("a block gave no key: no agreement", at_once=True)
 
+    async def no_store(link: str, why: str) -> None:
+        raise StateError("store", link, "cannot be written")
+
+    async def go_on_untold(module: Module) -> None:
+        module.trouble = no_store
+        await module.tell("a block gave no key: not told", at_once=True)
+        module.trouble = trouble
+        await module.tell("")
+
     with NodeRun(read_node(west.folder / "node.toml", "West")) as run:
         module = run.modules[0]
-        module.trouble = trouble
+        asyncio.run(go_on_untold(module))
         asyncio.run(go_through(module))
     assert heard == [
         "West - Middle: a block gave no key: the QBER is too high",

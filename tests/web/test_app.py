@@ -86,6 +86,28 @@ def test_the_audit_journal_is_asked_for_what_is_wanted() -> None:
     run(work)
 
 
+def test_few_search_the_audit_journal_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search reads thousands of pages on the thread that makes keys."""
+
+    async def work(window: Window) -> None:
+        go_on, search = asyncio.Event(), window.network.audit
+
+        async def slow(**wanted: Any) -> AuditView:
+            await go_on.wait()
+            return await search(**wanted)
+
+        monkeypatch.setattr(window.network, "audit", slow)
+        asked = [asyncio.create_task(window.ask("GET", "/api/v1/audit", role="viewer")) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        refused = await window.ask("GET", "/api/v1/audit", role="viewer")
+        assert (refused.status_code, "try again" in refused.text) == (503, True)
+        go_on.set()
+        assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200] * 4
+        assert (await window.ask("GET", "/api/v1/audit", role="viewer")).status_code == 200
+
+    run(work)
+
+
 def test_the_journal_is_chosen_from_newest_first() -> None:
     async def work(window: Window) -> None:
         await asyncio.sleep(0.02)

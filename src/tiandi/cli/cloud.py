@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
+from tiandi.cli.keys import Door, _client
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
     from tiandi.computing.cloud.database import Database
+    from tiandi.computing.cloud.server import CloudServer
+    from tiandi.computing.cloud.serving import OtherDoor
     from tiandi.computing.cloud.users import Quotas, User
+    from tiandi.kms.client import KeyClient
 
 Result = TypeVar("Result")
 MEGABYTE = 1 << 20
@@ -70,11 +74,13 @@ def serve(
     memory_limit_mb: Annotated[int, Parameter(help="MiB of data that a job may take.")] = 4096,
     keep_days: Annotated[float, Parameter(help="For how long jobs that ended are kept.")] = 90.0,
     machines: Annotated[str | None, Parameter(help="module:function that gives other machines than the twins.")] = None,
+    quantum_door: Annotated[
+        Path | None, Parameter(help="Settings (TOML) of a door over the quantum-secured network, for 'tiandi cloud connect'.")
+    ] = None,
     log: Annotated[Literal["debug", "info", "warning", "error"], Parameter(help="Least level logged.")] = "info",
 ) -> None:
     """Serve until SIGTERM. Jobs survive the end of the server, however it comes. Logs go to standard error."""
     import asyncio
-    import logging
 
     from tiandi.computing.cloud.machines import DEFAULT_CATALOGUE
     from tiandi.computing.cloud.serving import Settings, serve_cloud
@@ -87,12 +93,106 @@ def serve(
     require_within("time_limit_s", time_limit_s, 1.0, 1e7)
     require_within("memory_limit_mb", memory_limit_mb, LEAST_MEMORY_MB, 1 << 24)
     require_within("keep_days", keep_days, 0.0, 36_500.0)
-    logging.basicConfig(level=log.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _start_log(log)
     settings = Settings(
         address=address, port=port, certificate=certificate, key=key, workers=workers, scheduler=scheduler, time_limit_s=time_limit_s,
         memory_byte=memory_limit_mb * MEGABYTE, keep_s=86_400.0 * keep_days, catalogue=machines or DEFAULT_CATALOGUE,
     )  # fmt: skip
-    asyncio.run(serve_cloud(lambda: _open(store, serving=True), settings, lambda text: print(text, flush=True)))
+    other_door = None if quantum_door is None else _quantum_door(quantum_door)
+    asyncio.run(serve_cloud(lambda: _open(store, serving=True), settings, lambda text: print(text, flush=True), other_door))
+
+
+@app.command
+def connect(
+    place: str,
+    /,
+    *,
+    peer: Annotated[str, Parameter(help="SAE ID of the cloud.")],
+    door: Door,
+    port: Annotated[int, Parameter(help="Of this machine, for clients; 0 for any that is free.")] = 8501,
+    log: Annotated[Literal["debug", "info", "warning", "error"], Parameter(help="Least level logged.")] = "info",
+) -> None:
+    """Give clients on this machine a port that leads to a cloud's quantum door, until SIGTERM.
+
+    Every connection is TLS 1.3 under a quantum key of its own, drawn from the KME.
+
+    Parameters
+    ----------
+    place
+        HOST:PORT of the cloud's quantum door.
+    """
+    import asyncio
+    import signal
+
+    from tiandi.service.quantum_door import QuantumTunnel, key_drawer, listen, parse_place
+
+    host, its_port = parse_place("place", place)
+    _start_log(log)
+    sae_id = _sae_of(door.certificate)
+
+    async def run(client: KeyClient) -> None:
+        ended = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        tunnel = QuantumTunnel(listen("127.0.0.1", port), host, its_port, sae_id, key_drawer(client, peer))
+        await tunnel.start()
+        print(f"http://{tunnel.address} leads to {place} under keys of {sae_id} and {peer}", flush=True)
+        try:
+            await ended.wait()
+        finally:
+            await tunnel.stop()
+
+    with _client(door) as client:
+        client.status(peer)  # What is wrong with the KME or the pair is said now.
+        asyncio.run(run(client))
+
+
+def _quantum_door(path: Path) -> OtherDoor:
+    """The door that a file describes."""
+    from contextlib import asynccontextmanager
+
+    from tiandi.kms.client import KeyClient
+    from tiandi.kms.tls.pki import Credentials
+    from tiandi.service.quantum_door import KeyFinder, QuantumDoor, listen, parse_place, read_settings
+
+    settings = read_settings(path)
+    place = parse_place("listen", settings.listen)
+    sae_id = _sae_of(Path(settings.certificate))
+    credentials = Credentials(sae_id, Path(settings.certificate), Path(settings.key), Path(settings.authority))
+    client = KeyClient(settings.kme, settings.kme_id, credentials)
+    find_key = KeyFinder(client, settings.peers)
+
+    @asynccontextmanager
+    async def opened(server: CloudServer) -> AsyncIterator[str]:
+        with client:
+            door = QuantumDoor(listen(*place), find_key, server.adopt)
+            await door.start()
+            try:
+                yield f"quantum door at {door.address} as {sae_id}, for {', '.join(settings.peers)}"
+            finally:
+                await door.stop()
+
+    return opened
+
+
+def _sae_of(certificate: Path) -> str:
+    """The SAE ID in a certificate. Raises InputError where there is none."""
+    from cryptography import x509
+
+    from tiandi.errors import NotAuthorised
+    from tiandi.kms.tls.identities import IdentityRule
+
+    try:
+        return IdentityRule().read(x509.load_pem_x509_certificate(certificate.read_bytes())).identity("sae")
+    except (OSError, ValueError, NotAuthorised) as error:
+        raise InputError("certificate", str(certificate), f"must be that of one SAE: {error}") from None
+
+
+def _start_log(level: str) -> None:
+    import logging
+
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel("WARNING")  # It tells of every question to a KME.
 
 
 @users.command(name="list")

@@ -24,7 +24,7 @@ PLAIN_WIDTH = 140
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object instead of tables.")]
 MARK_OF_LABEL = {"published": "", "installed package": "", "computed": "", "recalled": "?", "assumed": "*", "fitted": "*"}
-LEGEND = "? recalled, not read again; * assumed; blank: published, read from a package, or computed."
+LEGEND = "? recalled, not read again, or computed from such; * assumed; blank: published, read from a package, or computed."
 UNITS = {"_s": (1e6, "us"), "_hz": (1e-9, "GHz")}
 
 
@@ -127,7 +127,8 @@ def _notes(rows: Sequence[Row]) -> str:
         "Published cross-entropy fidelities: " + "; ".join(f"{row.sheet.name} {row.published_xeb}" for row in rows if row.published_xeb),
     ]
     lines += [
-        f"{row.sheet.name}: by its measured Lambda of {row.sheet.need('suppression').number:g}, {row.by_published_suppression:,.0f} qubits."
+        f"{row.sheet.name}: by its measured Lambda of {row.sheet.need('suppression').number:g},"
+        f" {_rounded(row.by_published_suppression)} qubits."
         for row in rows
         if row.by_published_suppression is not None
     ]
@@ -150,10 +151,17 @@ def _compared(row: Row, yardstick: Yardstick) -> str:
         text = f"{100 * figure.value:.3g} %"
     elif yardstick.key in {"sampling", "suppression"}:
         text = f"{figure.value:.3g}"
+    elif yardstick.key.startswith("factoring"):
+        text = _rounded(figure.value)
     else:
-        text = f"{figure.value:,.0f}" if figure.value < 1e6 else f"{figure.value / 1e6:,.4g} M"
+        text = f"{figure.value:,.0f}"
     place = row.ranks.get(yardstick.key)
     return text + MARK_OF_LABEL.get(figure.label, "") + ("" if place is None else f" ({place})")
+
+
+def _rounded(count: float) -> str:
+    """An estimate to three digits."""
+    return f"{count / 1e6:,.0f} M" if count >= 1e9 else f"{count / 1e6:.3g} M" if count >= 1e6 else f"{float(f'{count:.3g}'):,.0f}"
 
 
 def _comparison(rows: Sequence[Row]) -> dict[str, Any]:

@@ -76,27 +76,16 @@ def qec(
     wanted = _distances(distances, conditions)
     kept = None if basis == "both" else basis
     with _progress() as tell:
-        errors = [
-            memory_experiment(
+
+        def measured(distance: int) -> LogicalError:
+            return memory_experiment(
                 twin, distance, shots=shots, rounds=rounds, basis=kept, decoder=decoder, noise=noise, seed=seed, progress=tell
             )
-            for distance in wanted
-        ]
-        shares = (
-            error_budget(
-                twin,
-                sorted({wanted[0], wanted[-1]}),
-                noise,
-                shots=max(shots // 2, 1),
-                rounds=rounds,
-                basis=kept,
-                decoder=decoder,
-                seed=seed,
-                progress=tell,
-            )
-            if budget
-            else []
-        )
+
+        errors = [measured(distance) for distance in wanted]
+        ends = sorted({wanted[0], wanted[-1]}) if budget else []
+        half = max(shots // 2, 1)
+        shares = error_budget(twin, ends, noise, shots=half, rounds=rounds, basis=kept, decoder=decoder, seed=seed, progress=tell)
     answer = Answer(twin, noise, conditions, errors, suppression(errors), shares, decoder, basis)
     if figure is not None:
         from tiandi.computing.correction.figure import draw_errors
@@ -127,7 +116,7 @@ def _show(answer: Answer) -> None:
     print(f"  {'distance':<10}{'qubits':>7}{'codes':>7}{'cycles':>8}{'runs':>10}{'error per cycle':>24}{'published':>14}{'leaked':>10}")
     for error in answer.errors:
         size = f"{len(error.qubits)}{'*' if error.hypothetical else ''}"
-        figure = f"{100 * error.per_cycle:.3f} +- {100 * error.uncertainty:.3f} %"
+        figure = _rate(error)
         fact = facts.get(f"error_of_{error.distance}")
         published = "-" if fact is None else f"{100 * fact.number:.3g} %"
         print(
@@ -149,13 +138,17 @@ def _show(answer: Answer) -> None:
         print(f"stray: {stray.number:g} per pair and layer of gates, {stray.label}: {stray.source}.")
 
 
+def _rate(error: LogicalError) -> str:
+    return "state lost" if error.lost else f"{100 * error.per_cycle:.3f} +- {100 * error.uncertainty:.3f} %"
+
+
 def _show_budget(answer: Answer) -> None:
     last = answer.errors[-1]
     print(f"What each mechanism costs: the error per cycle at distance {last.distance}{' and Lambda' if answer.found else ''} without it")
     for share in sorted(answer.shares, key=lambda item: item.errors[-1].per_cycle):
         own = share.errors[-1]
         gain = "" if share.suppression is None else f"   Lambda {share.suppression.value:.2f} +- {share.suppression.uncertainty:.2f}"
-        figure = f"{100 * own.per_cycle:.3f} +- {100 * own.uncertainty:.3f} %"
+        figure = _rate(own)
         print(f"  without {share.mechanism:<20}{figure:>20}{gain}   {share.explanation}")
 
 
@@ -187,6 +180,7 @@ def _error_as_json(error: LogicalError) -> dict[str, Any]:
         "error_per_cycle": error.per_cycle,
         "uncertainty": error.uncertainty,
         "leaked": error.leaked,
+        "lost": error.lost,
         "hypothetical": error.hypothetical,
     }
 

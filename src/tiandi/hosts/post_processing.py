@@ -69,12 +69,21 @@ async def serve(
 
 
 async def connect(
-    address: Address, end: LinkEnd, *, tls: ssl.SSLContext | None = None, tell: Tell = _hush, tell_block: TellBlock = _hush
+    address: Address,
+    end: LinkEnd,
+    *,
+    tls: ssl.SSLContext | None = None,
+    admits: Callable[[Wire], bool] = _everybody,
+    tell: Tell = _hush,
+    tell_block: TellBlock = _hush,
 ) -> Report:
     """Distil with the end that serves at ``address``. Raises InputError when nobody answers there, when the two ends are not of one mind,
-    and when this end's disk fails it; DistillationAborted when the peer hangs up before the first block."""
+    and when this end's disk fails it; DistillationAborted when the peer hangs up before the first block, or ``admits`` does not take it."""
     ours = _hello(end)
     wire = await dial(address, tls, end.silence_s)
+    if not admits(wire):
+        wire.hang_up(stranger := DistillationAborted(f"who answers at {address} is not the other end of {end.pool.name}"))
+        raise stranger
     try:
         theirs = await _greet(wire, end, ours)
     except DistillationAborted as error:

@@ -24,6 +24,7 @@ from tiandi.errors import DistillationAborted, InputError, ProtocolViolation
 HEADER = struct.Struct(">II")
 GREETING_BYTE = 1 << 20
 """Longest frame before the ends have agreed on anything."""
+HANDSHAKE_S = 10.0
 ROOM_BYTE = 1 << 18
 CONTROL = 2**32 - 1
 """The number of frames that are of no block."""
@@ -289,7 +290,8 @@ async def listen(address: Address, tls: ssl.SSLContext | None, greet: Callable[[
     """A server that hands every connection to ``greet``. Raises InputError for an address that is taken or not of this host."""
     loop = asyncio.get_running_loop()
     try:
-        return await loop.create_server(lambda: Wire(greet), address.host, address.port, ssl=tls)
+        handshake_s = None if tls is None else HANDSHAKE_S  # Until then nobody counts who is there.
+        return await loop.create_server(lambda: Wire(greet), address.host, address.port, ssl=tls, ssl_handshake_timeout=handshake_s)
     except OSError as error:
         raise InputError("listen", str(address), f"cannot be listened at: {(error.strerror or str(error)).lower()}") from None
 

@@ -8,6 +8,7 @@ pre-shared ones.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections import deque
@@ -53,6 +54,7 @@ FULL, NEARLY_FULL = 1.0, 0.9
 BLOCKS_KEPT, HISTORY_KEPT = 20, 300
 
 Receive = Callable[[LinkBlock], Awaitable[None]]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -114,10 +116,15 @@ class LivingLink:
         """How long this link, with all its systems, sends light for a block [s]."""
         return max(1e-9, block.pulses / (self.systems * self.link.transmitter.clock_hz))
 
-    def expected(self, span_s: float) -> LinkBlock:
-        """What ``span_s`` of light are expected to give, in blocks of the scenario's length, or one that is shorter."""
+    def expected(self, span_s: float, most_bit: float) -> LinkBlock:
+        """What ``span_s`` of light are expected to give, in blocks of the scenario's length, or one that is shorter.
+
+        Of more than ``most_bit`` of key the rest is not made: after years that nobody was awake for it would be more than memory holds.
+        """
         if span_s * self.systems >= self.full_s:
-            return expected_block(self.link, self.full_forecast, span_s * self.systems / self.full_s)
+            blocks = span_s * self.systems / self.full_s
+            most = max(1.0, most_bit / max(self.full_forecast.secret_bit, 1))
+            return expected_block(self.link, self.full_forecast, min(blocks, most))
         return expected_block(self.link, self.link.forecast(max(span_s, 1e-3) * self.systems), 1.0)
 
     def renew(self) -> None:
@@ -269,12 +276,14 @@ class LinkWorkers:
                 link.cost_s += 0.5 * (measured - link.cost_s) if cost_s and length_s == link.full_s else 0.0
             else:
                 async with self._expecting:
-                    block = link.expected(due_s - link.begun_s)
+                    block = link.expected(due_s - link.begun_s, self._stock_limit_bit)
             if link.due_s == due_s and not link.cut:  # Else it was disturbed meanwhile, and its light is given up.
                 await self._receive(block)
         except KeysExhausted:
             link.renew()
             self._renewed(link)
+        except Exception:  # The link goes on with the next block; who listens is told of this one.
+            _log.exception("%s: a block was lost", link.name)
         finally:
             link.busy = False
             if link.due_s == due_s:
@@ -292,7 +301,7 @@ class LinkWorkers:
 
     def _distil(self, link: LivingLink, length_s: float) -> tuple[LinkBlock, float]:
         if link.fidelity == "expected":  # Decided while it waited for a core.
-            return link.expected(length_s / link.systems), 0.0
+            return link.expected(length_s / link.systems, self._stock_limit_bit), 0.0
         before_s = time.thread_time()
         block = link.link.distil(length_s, eavesdropper="intercept-resend" if link.eavesdropped else "none")
         return block, time.thread_time() - before_s

@@ -62,9 +62,9 @@ class NodeRun:
         self._closing.close()
 
     def _module(self, table: LinkEndTable, opened: ExitStack) -> Module:
-        keys = KeyFolder(self._file.folder / table.keys)
-        wipe_partial(keys.path)
         pool = opened.enter_context(PoolFile(self._file.folder / table.pool))
+        keys = KeyFolder(self._file.folder / table.keys)
+        wipe_partial(keys.path)  # Only now: while another process has the pool, these are files that it writes.
         if pool.name != table.name:
             raise InputError("pool", str(table.pool), f"must be of the link {table.name}, not of {pool.name}")
         return (Transmitter if table.role == "transmitter" else Receiver)(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
@@ -139,8 +140,11 @@ class Module:
             self._since_s = time.monotonic()
         self._standing = why
         if self._since_s is not None and not self._told and (at_once or time.monotonic() - self._since_s > ALARM_S):
-            self._told = True
-            await self.trouble(self.table.name, why)
+            try:
+                await self.trouble(self.table.name, why)
+                self._told = True
+            except Exception:  # The link goes on, and the next trouble tries again.
+                _log.exception("%s: operators cannot be told", self.table.name)
 
 
 class Transmitter(Module):
@@ -248,7 +252,8 @@ class Receiver(Module):
                 run, seen = decode_detections(frame.payload)
                 end = self.end(run, seen)
                 with end.recordings:
-                    await self.settle(await connect(self.post_processing, end, tls=self.tls(serving=False)))
+                    tls = self.tls(serving=False)
+                    await self.settle(await connect(self.post_processing, end, tls=tls, admits=lambda each: is_kme(each, self.table.peer)))
         finally:
             wire.hang_up(DistillationAborted("this end is done"))
 
@@ -263,8 +268,11 @@ def wipe_partial(folder: Path) -> None:
     """Overwrite and remove what a killed process left of files that were not whole; it may be key, which nobody was told of."""
     for path in folder.glob(".partial-*"):
         with path.open("r+b") as file:
-            file.write(bytes(path.stat().st_size))
-            file.flush()
+            state = os.fstat(file.fileno())
+            if state.st_nlink == 1:  # Else it was whole, has its own name, and counts: the process died between the two names.
+                file.write(bytes(state.st_size))
+                file.flush()
+                os.fsync(file.fileno())
         path.unlink()
 
 

@@ -13,6 +13,7 @@ from tiandi.errors import InputError
 from tiandi.limits import require_within
 
 LEAST_SPEED, MOST_SPEED = 0.1, 10_000.0
+END_YEAR = 9000
 MEASURED_OVER_S = 5.0
 LEAST_SHARE = 0.01
 
@@ -78,7 +79,9 @@ class SpeedClock:
             self._forget()
 
     def jump(self, moment: datetime) -> None:
-        """Go on from a later moment. Raises InputError for an earlier one."""
+        """Go on from a later moment. Raises InputError for an earlier one, and for one near the end of the calendar."""
+        if moment.year >= END_YEAR:
+            raise InputError("jump", format_utc(moment), f"must be before the year {END_YEAR}: no time follows the last of a calendar")
         with self._lock:
             self._settle()
             if moment < self._base:

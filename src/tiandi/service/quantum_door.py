@@ -16,23 +16,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 from OpenSSL import SSL
 
-from tiandi.errors import InputError, NotAuthorised, TiandiError
+from tiandi.errors import InputError, NotAuthorised, StateError, TiandiError
 from tiandi.kms.client import KeyClient
 from tiandi.service.preshared_tls import CHUNK_BYTE, KEY_SIZE_BIT, FindKey, Secured, calling_end, serving_end
 
 CONNECT_TIMEOUT_S = 10.0
 HANDSHAKE_TIMEOUT_S = 45.0
 """A KME may take half a minute to answer."""
+PATIENCE_S = 10.0
 WAITING_KMES = 16
 CONNECTIONS_LIMIT = 1000
 KEYS_REMEMBERED = 100_000
@@ -41,6 +44,47 @@ STOP_TIMEOUT_S = 3.0
 DrawKey = Callable[[], tuple[UUID, bytes]]
 Adopt = Callable[[socket.socket], Awaitable[None]]
 _log = logging.getLogger(__name__)
+
+
+class DoorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A quantum door's file (TOML): ``listen`` (HOST:PORT), ``peers`` (SAE IDs that may come), and who it is at which KME.
+
+    Files are looked for where the settings are.
+    """
+
+    listen: str
+    peers: list[str]
+    kme: list[str]
+    kme_id: str
+    certificate: str
+    key: str
+    authority: str
+
+
+def read_settings(path: Path) -> DoorSettings:
+    """Raises InputError for a file that cannot be read, or does not say what a door needs."""
+    try:
+        settings = msgspec.toml.decode(path.read_bytes(), type=DoorSettings)
+    except (OSError, msgspec.DecodeError, ValueError) as error:
+        raise InputError("quantum door", str(path), f"cannot be read: {error}") from None
+    files = {name: str(path.parent / getattr(settings, name)) for name in ("certificate", "key", "authority")}
+    return msgspec.structs.replace(settings, **files)
+
+
+def parse_place(field: str, place: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT. Raises InputError."""
+    host, _, port = place.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and int(port[:6]) <= 65_535):
+        raise InputError(field, place, "must be HOST:PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to ``port`` of an address of this machine, or to a free port for 0. Raises StateError."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise StateError("port", port, f"cannot listen on {host}:{port} ({error}); choose a free port, or 0 for any") from None
 
 
 class KeyFinder:
@@ -84,6 +128,12 @@ class _Stream(NamedTuple):
         if data:
             self.writer.write(data)
             await self.writer.drain()
+
+    def break_off(self) -> None:
+        """Close so that the peer takes what it has for cut."""
+        with suppress(OSError):
+            self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
 
     async def close(self) -> None:
         self.writer.close()
@@ -130,10 +180,12 @@ class _Port(ABC):
             await self._serve(newcomer)
         except (OSError, SSL.Error, TiandiError) as error:
             _log.info("a connection broke off: %s", _words(error))
+            newcomer.break_off()
         except asyncio.CancelledError:
-            writer.transport.abort()
+            newcomer.break_off()
         except Exception as error:  # Its words may quote a key.
             _log.error("fault at the quantum door: %s", type(error).__name__)
+            newcomer.break_off()
         finally:
             self._tasks.discard(task)
             await newcomer.close()
@@ -142,19 +194,23 @@ class _Port(ABC):
     async def _serve(self, newcomer: _Stream) -> None:
         """What is done with a connection; it is closed when this ends."""
 
-    async def _shake_hands(self, end: Secured, outer: _Stream) -> None:
-        """Raises SSL.Error, ConnectionError, TimeoutError."""
+    async def _shake_hands(self, end: Secured, outer: _Stream, patience_s: float) -> None:
+        """The peer may take ``patience_s`` [s] for each message. Raises SSL.Error, ConnectionError, TimeoutError."""
         data, loop = b"", asyncio.get_running_loop()
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
             while True:
                 try:
-                    # In a thread: the serving end waits for its KME.
+                    # In a thread: the serving end waits for its KME. While the thread is at it, nothing else may touch ``end``.
                     done = await loop.run_in_executor(self._pool, end.advance, data)
-                finally:
+                except SSL.Error:
                     await outer.send(end.output())
+                    raise
+                await outer.send(end.output())
                 if done:
                     return
-                if not (data := await outer.reader.read(CHUNK_BYTE)):
+                async with asyncio.timeout(patience_s):
+                    data = await outer.reader.read(CHUNK_BYTE)
+                if not data:
                     raise ConnectionResetError("the peer hung up in the handshake")
 
 
@@ -168,7 +224,7 @@ class QuantumDoor(_Port):
     async def _serve(self, newcomer: _Stream) -> None:
         end = serving_end(self._find_key)
         try:
-            await self._shake_hands(end, newcomer)
+            await self._shake_hands(end, newcomer, PATIENCE_S)
         except (SSL.Error, OSError) as error:
             _log.warning("refused a connection at the quantum door: %s", end.refusal or _words(error))
             return
@@ -196,7 +252,7 @@ class QuantumTunnel(_Port):
             drawn = await asyncio.get_running_loop().run_in_executor(self._pool, self._draw_key)
             end = calling_end(self._sae_id, *drawn)
             del drawn
-            await self._shake_hands(end, outer)
+            await self._shake_hands(end, outer, HANDSHAKE_TIMEOUT_S)
         except (OSError, SSL.Error, TiandiError) as error:
             why = f"no quantum-secured connection to {self._place[0]}:{self._place[1]}: {_reason(error)}"
             _log.warning("%s", why)

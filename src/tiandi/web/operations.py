@@ -11,7 +11,7 @@ import msgspec
 from litestar.exceptions import NotFoundException
 from litestar.types import HTTPScope, Receive
 
-from tiandi.errors import InputError
+from tiandi.errors import InputError, StateError
 from tiandi.kms.doors.answers import Answer, answer, decode, parameters, read_body, whole_number
 from tiandi.scenario.view import AuditView, EventView, LinkView, MessageView, NetworkView, NodeView, PairView
 from tiandi.web import formats
@@ -20,6 +20,7 @@ from tiandi.web.stream import EVENTS_KEPT, Stream
 from tiandi.web.watched import Watched
 
 EVENTS_GIVEN = AUDIT_GIVEN = 200
+MOST_SEARCHES = 4
 EVENT_FILTERS = ("kind", "link", "node")
 AUDIT_FILTERS = ("node", "kind", "since", "until", "text")
 
@@ -70,6 +71,7 @@ class Operations:
 
     def __init__(self, watched: Watched, stream: Stream, sessions: Sessions, link: Callable[[str, HTTPScope], str]) -> None:
         self._watched, self._stream, self._sessions, self._link = watched, stream, sessions, link
+        self._searches = 0
         switch, network = formats.Switch, NetworkView
         self.table = [
             Operation("POST", "/login", None, "Open a session with a one-time link", self._log_in, formats.Login, formats.Session),
@@ -155,7 +157,13 @@ class Operations:
     async def _audit(self, asked: Asked) -> Answer:
         given = parameters(asked.scope, (*AUDIT_FILTERS, "limit"))
         limit = whole_number("limit", given.pop("limit", str(AUDIT_GIVEN)))
-        return answer(await self._watched.audit(limit=limit, **given))
+        if self._searches >= MOST_SEARCHES:  # Each may take seconds of the thread on which the KMEs live.
+            raise StateError("audit", f"{self._searches} searches", "are under way; try again when one is done")
+        self._searches += 1
+        try:
+            return answer(await self._watched.audit(limit=limit, **given))
+        finally:
+            self._searches -= 1
 
     # What is done.
 

@@ -49,12 +49,13 @@ class Served:
     words: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     address: str = ""
+    catalogue: str = toys.CATALOGUE
     pids: list[int] = field(default_factory=list)
 
     def start(self) -> None:
         """Returns when it serves."""
         before = self.log.stat().st_size if self.log.exists() else 0
-        words = ("serve", "--store", self.store, "--port", "0", "--machines", toys.CATALOGUE, *self.words)
+        words = ("serve", "--store", self.store, "--port", "0", "--machines", self.catalogue, *self.words)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-c", PROGRAM, *words], stdout=log, stderr=log, cwd=ROOT)
         end_s = time.monotonic() + PATIENCE_S
@@ -91,9 +92,9 @@ class Served:
 
 
 @contextmanager
-def served(store: Path | str, folder: Path, *words: str) -> Iterator[Served]:
+def served(store: Path | str, folder: Path, *words: str, catalogue: str = toys.CATALOGUE) -> Iterator[Served]:
     """A running cloud; none is left behind."""
-    running = Served(str(store), folder / "cloud.log", words)
+    running = Served(str(store), folder / "cloud.log", words, catalogue=catalogue)
     running.start()
     try:
         yield running

@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.computing.cloud import toys
 from tests.computing.cloud.stores import PATIENCE_S, audit, cloud, sqlite
 from tiandi.computing.cloud import api, service, users
 from tiandi.computing.cloud import server as serving
-from tiandi.computing.cloud.pool import ProcessPool, Reader
+from tiandi.computing.cloud.pool import ProcessPool, Reader, worker_environment
 from tiandi.computing.cloud.queue import Taken
 from tiandi.computing.cloud.server import CloudServer, create_app, listen, tls_context
 from tiandi.computing.cloud.service import Cloud
@@ -311,6 +311,23 @@ def test_a_stranger_keeps_no_connection_by_ending_a_request_after_its_answer(tmp
     run(tmp_path, work, connection_limit=10)
 
 
+def test_thousands_of_requests_in_one_breath_are_not_taken_up(tmp_path: Path) -> None:
+    async def work(door: Door) -> None:
+        port = int(door.server.address.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\n\r\n" * 5000)
+        async with asyncio.timeout(5):
+            told = b""
+            with suppress(ConnectionError):
+                while more := await reader.read(1 << 16):
+                    told += more
+        assert told.count(b"HTTP/1.1 200") <= serving.PIPELINE_LIMIT + 1
+        writer.close()
+        await door.submit()
+
+    run(tmp_path, work)
+
+
 async def _pour(writer: asyncio.StreamWriter, more: bytes) -> None:
     for _ in range(10_000):
         writer.write(more)
@@ -386,6 +403,15 @@ def test_a_fault_ends_no_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert (await door.ended((await door.submit())["id"]))["state"] == "completed"
 
     run(tmp_path, work, workers=1)
+
+
+def test_workers_know_no_password_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIANDI_CLOUD_STORE", "postgresql://cloud:secret@db/cloud")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    environment = worker_environment()
+    assert not any("secret" in value for value in environment.values())
+    assert environment["OMP_NUM_THREADS"] == "2"
+    assert environment["PATH"]
 
 
 def test_nobody_keeps_others_from_the_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

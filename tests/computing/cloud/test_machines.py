@@ -11,6 +11,7 @@ import pytest
 from tiandi.computing.circuits.circuit import Circuit, Operation
 from tiandi.computing.circuits.noise import without_noise
 from tiandi.computing.circuits.program import Program
+from tiandi.computing.cloud.limits import require_fitting
 from tiandi.computing.cloud.machines import TwinMachine, twins
 from tiandi.computing.cloud.running import classical, in_native_gates
 from tiandi.computing.cloud.worker import Reply, Request, answer
@@ -61,6 +62,18 @@ def test_what_says_much_in_few_words_is_not_read_by_the_server_itself(wide: str)
     assert origin.is_slow_to_read("OPENQASM 2.0;", None)
     assert not origin.is_slow_to_read("QINIT 2\nCREG 2\nH q[0]\nCNOT q[0], q[1]\nMEASURE q[0],c[0]", None)
     assert not origin.is_slow_to_read("H Q0\nM Q0", None)
+
+
+def test_no_few_words_ask_for_more_result_than_a_server_holds() -> None:
+    """Bits that nothing writes, and measurements without end, of every shot."""
+    wide = "QINIT 2\nCREG 10000\nMEASURE q[0],c[0]"
+    with pytest.raises(InputError, match=r"10000 classical bits.*at most 73"):
+        MACHINES["origin-wukong"].prepare(wide, None, compile=True)
+    limits = zuchongzhi().limits
+    require_fitting(limits, shots=10_000, measured=[105] * 600)
+    for circuits in (1, 8):
+        with pytest.raises(InputError, match="must be at most 671 for"):
+            require_fitting(limits, shots=10_000, measured=[200_000] * circuits)
 
 
 def test_disabled_qubits_and_couplers_are_refused() -> None:

@@ -59,14 +59,51 @@ def counts(bits: np.ndarray) -> np.ndarray:
     return np.bincount(bits.astype(np.int64) @ (1 << np.arange(bits.shape[1])), minlength=1 << bits.shape[1])
 
 
-def look_alike(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two tables (shots, bits) of equal length may come from one distribution, at `FALSE_ALARM`; rare results are put together."""
-    a, b = counts(first), counts(second)
-    rare = a + b < 20
-    a, b = np.append(a[~rare], a[rare].sum()), np.append(b[~rare], b[rare].sum())
-    filled = a + b > 0
-    distance = ((a - b)[filled] ** 2 / (a + b)[filled]).sum()
-    return bool(filled.sum() < 2 or chi2.sf(distance, filled.sum() - 1) > FALSE_ALARM)
+def exact_probabilities(noisy: NoisyCircuit) -> np.ndarray:
+    """How likely each result is (its first bit least significant): a density matrix for each record of measurements, in plain NumPy."""
+    count = noisy.qubit_count
+    state = np.zeros((1, *(2,) * (2 * count)), complex)
+    state[(0,) * (2 * count + 1)] = 1
+    for step in noisy.steps:
+        if isinstance(step, Measurement):
+            projected = [_undergone(state, np.diag([1.0 - value, value]), (step.qubit,)) for value in (0, 1)]
+            state = np.concatenate(projected)
+        else:
+            qubits = step.qubits if isinstance(step, Unitary | PauliNoise) else (step.qubit,)
+            for operators in _channels(step):
+                state = sum(_undergone(state, operator, qubits) for operator in operators)
+    found = np.einsum("kii->k", state.reshape(len(state), 1 << count, 1 << count)).real
+    for place, step in enumerate(noisy.measurements):
+        zeros, ones = np.moveaxis(found.reshape(-1, 2, 1 << place), 1, 0)
+        wrong, right = step.one_for_zero, 1 - step.zero_for_one
+        found = np.stack([zeros * (1 - wrong) + ones * (1 - right), zeros * wrong + ones * right], axis=1).reshape(-1)
+    return np.asarray(found)
+
+
+def _undergone(state: np.ndarray, operator: np.ndarray, qubits: tuple[int, ...]) -> np.ndarray:
+    touched, count = len(qubits), (state.ndim - 1) // 2
+    for matrix, first in ((operator, 1), (operator.conj(), 1 + count)):
+        axes = [first + qubit for qubit in qubits]
+        table = np.asarray(matrix, complex).reshape((2,) * (2 * touched))
+        state = np.moveaxis(np.tensordot(table, state, (range(touched, 2 * touched), axes)), range(touched), axes)
+    return state
+
+
+def _channels(step: Step) -> list[list[np.ndarray]]:
+    """The Kraus operators of one or two channels, as the docstrings of `circuits.noise` have them."""
+    letters = [np.eye(2), np.array([[0, 1], [1, 0]]), np.array([[0, -1j], [1j, 0]]), np.diag([1, -1])]
+    moves = [np.outer(np.eye(2)[to], np.eye(2)[of]) for to in (0, 1) for of in (0, 1)]
+    if isinstance(step, Unitary):
+        return [[step.matrix]]
+    if isinstance(step, PauliNoise):
+        words = letters if len(step.qubits) == 1 else [np.kron(first, second) for first in letters for second in letters]
+        return [[np.sqrt(chance) * word for chance, word in zip(step.probabilities, words, strict=True)]]
+    if isinstance(step, Damping):
+        decay = [np.diag([1, np.sqrt(1 - step.amplitude)]), np.sqrt(step.amplitude) * moves[1]]
+        return [decay, [np.sqrt(1 - step.phase) * letters[0], np.sqrt(step.phase) * letters[3]]]
+    if isinstance(step, Leakage):
+        return [[np.sqrt(1 - step.probability) * letters[0], *(np.sqrt(step.probability / 2) * move for move in moves)]]
+    return [moves[:2]]
 
 
 def agrees(bits: np.ndarray, probabilities: np.ndarray) -> bool:

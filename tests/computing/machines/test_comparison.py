@@ -42,6 +42,13 @@ def test_what_is_assumed_is_shown_without_a_place(rows: list[Row]) -> None:
     assert row.by_published_suppression == pytest.approx(46.8e6, rel=0.01)
 
 
+def test_what_is_computed_from_recalled_errors_says_so(rows: list[Row]) -> None:
+    labels = {row.sheet.id: {row.figures[key].label for key in ("sampling", "quantum_volume", "factoring_qubits")} for row in rows}
+    assert labels["zuchongzhi-2.1"] == {"recalled"}
+    assert labels["zuchongzhi-3.0"] == {"computed"}
+    assert labels["tianyan-287"] == {"assumed"}
+
+
 def test_equals_share_a_place(rows: list[Row]) -> None:
     places = {row.sheet.id: row.ranks["qubits"] for row in rows}
     assert places["zuchongzhi-2.0"] == places["zuchongzhi-2.1"] == places["tianyan-176"]

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.computing.machines.exact import distribution, renumbered
-from tiandi.computing.circuits.circuit import Circuit, Operation
-from tiandi.computing.circuits.noise import Damping, NoisyCircuit, PauliNoise, without_noise
-from tiandi.computing.machines.prediction import predicted_fidelity, twirled
+from tiandi.computing.circuits.gates import GATES
+from tiandi.computing.circuits.noise import Damping, Leakage, Measurement, NoisyCircuit, PauliNoise, Reset, Step, Unitary, without_noise
+from tiandi.computing.machines.lattice import rotated_square
+from tiandi.computing.machines.prediction import predicted_cross_entropy, product_formula, twirled
 from tiandi.computing.machines.twin import build_twin
 from tiandi.computing.machines.yardsticks import predicted_sampling
 from tiandi.computing.sampling.random_circuits import random_circuit
@@ -60,37 +61,87 @@ def test_idling_is_told_apart_from_crosstalk() -> None:
     assert twin.mechanisms.crosstalk < 0.1 * float(np.mean(twin.calibration.two_qubit_error))
 
 
-@pytest.mark.parametrize(("name", "cycles", "circuits"), [("zuchongzhi-2.0", 10, 4), ("zuchongzhi-3.0", 14, 3)])
-def test_predictions_agree_with_density_matrices(name: str, cycles: int, circuits: int) -> None:
-    """Six qubits: linear cross entropy of exact noisy distributions over that of ideal ones, mean of a few circuits."""
-    twin = build_twin(name)
-    chosen = twin.subset(6)
+def heavier(noisy: NoisyCircuit, factor: float) -> NoisyCircuit:
+    """The same circuit with errors of gates ``factor`` times as likely."""
+    steps: list[Step] = []
+    for step in noisy.steps:
+        if isinstance(step, PauliNoise):
+            words = factor * step.probabilities
+            steps.append(PauliNoise(np.array([1 - words[1:].sum(), *words[1:]]), step.qubits))
+        elif isinstance(step, Damping):
+            steps.append(Damping(factor * step.amplitude, factor * step.phase, step.qubit))
+        else:
+            steps.append(Leakage(factor * step.probability, step.qubit) if isinstance(step, Leakage) else step)
+    return NoisyCircuit(noisy.qubit_count, tuple(steps))
+
+
+@pytest.mark.parametrize(("factor", "cycles"), [(1.0, 14), (4.0, 16)])
+def test_predictions_agree_with_density_matrices(factor: float, cycles: int) -> None:
+    """Seven qubits: linear cross entropy of exact noisy distributions over that of ideal ones, mean of eight circuits.
+
+    At four times the noise 0.17 is left; the product of fidelities is then a tenth too low.
+    """
+    twin = build_twin("zuchongzhi-2.0")
+    chosen = twin.subset(7)
     place = {qubit: number for number, qubit in enumerate(chosen)}
-    ratios = []
-    for seed in range(circuits):
+    found = []
+    for seed in range(8):
         circuit = random_circuit(twin.lattice, chosen, cycles, seed=seed)
-        ideal = distribution(without_noise(circuit.relabelled(place, 6)))
-        real = distribution(renumbered(twin.noisy(circuit), chosen))
-        exact = (64 * real @ ideal - 1) / (64 * ideal @ ideal - 1)
-        ratios.append(exact / twin.predicted_fidelity(circuit))
-    assert np.mean(ratios) == pytest.approx(1.0, abs=0.04)
+        ideal = distribution(without_noise(circuit.relabelled(place, 7)))
+        noisy = heavier(renumbered(twin.noisy(circuit), chosen), factor)
+        exact = (128 * distribution(noisy) @ ideal - 1) / (128 * ideal @ ideal - 1)
+        found.append((exact, predicted_cross_entropy(noisy)[0], product_formula(noisy)))
+    exact, predicted, product = np.mean(found, axis=0)
+    print(f"exact {exact:.4f}, predicted {predicted:.4f}, product {product:.4f}")
+    assert predicted == pytest.approx(exact, rel=0.04)
+    assert product < (0.93 if factor > 1 else 0.99) * exact
 
 
-def test_words_at_the_ends_that_do_nothing_do_not_count() -> None:
-    phase = PauliNoise(np.array([0.9, 0.0, 0.0, 0.1]), (0,))
-    flip = PauliNoise(np.array([0.9, 0.1, 0.0, 0.0]), (0,))
-    circuit = Circuit(2, tuple(Operation(*what) for what in (("sx", (0,)), ("cz", (0, 1)), ("sx", (0,)), ("measure", (0,)))))
-    first, entangling, last, read = without_noise(circuit).steps
+def test_parts_that_no_gate_joins_are_multiplied() -> None:
+    lattice = rotated_square(4, 4)
+    halves = (range(8), range(8, 16))
+    whole = without_noise(random_circuit(lattice, range(16), 12, patches=halves))
+    steps: list[Step] = []
+    for step in whole.steps:
+        steps.append(step)
+        if isinstance(step, Unitary) and len(step.qubits) == 2:
+            steps.append(PauliNoise(np.array([0.98, *[0.02 / 15] * 15]), step.qubits))
+
+    def of(qubits: set[int]) -> float:
+        return predicted_cross_entropy(
+            NoisyCircuit(16, tuple(step for step in steps if qubits.issuperset(getattr(step, "qubits", (getattr(step, "qubit", 0),)))))
+        )[0]
+
+    assert of(set(range(16))) == pytest.approx(of(set(halves[0])) * of(set(halves[1])), rel=0.03)
+
+
+def test_the_product_formula_multiplies_what_does_nothing() -> None:
+    steps = (PauliNoise(np.array([0.9, 0.1, 0.0, 0.0]), (0,)), Leakage(0.04, 0), Damping(0.2, 0.1, 0), Measurement(0, 0.02, 0.06))
+    root = math.sqrt(0.8)
+    damping = 0.9 * ((1 + root) / 2) ** 2 + 0.1 * ((1 - root) / 2) ** 2
+    assert product_formula(NoisyCircuit(1, steps)) == pytest.approx(0.9 * 0.97 * damping * 0.96)
+
+
+def test_phases_that_no_bit_shows_do_no_harm() -> None:
+    phase = PauliNoise(np.array([0.7, 0.0, 0.0, 0.3]), (0,))
+    turn = Unitary(GATES["sx"].unitary(), (0,))
     cases = [
-        ((phase, first, entangling, last, read), 1.0),  # Z on |0>.
-        ((flip, first, entangling, last, read), 0.9),
-        ((first, flip, entangling, last, read), 0.9),  # The state lies along -Y: X turns it over.
-        ((first, phase, entangling, last, read), 0.9),
-        ((first, entangling, phase, last, read), 0.9),  # Before the last turn, Y is what will be read.
-        ((first, entangling, last, phase, read), 1.0),
-        ((first, entangling, last, flip, read), 0.9),
+        ((turn, turn, phase, Measurement(0)), 1.0),
+        # A Z between quarter turns about x is a flip behind both.
+        ((turn, phase, turn, Measurement(0)), 0.4),
+        ((phase, turn, turn, Measurement(0)), 1.0),
     ]
-    assert [predicted_fidelity(NoisyCircuit(2, steps)) for steps, _ in cases] == pytest.approx([value for _, value in cases], abs=1e-12)
+    assert [predicted_cross_entropy(NoisyCircuit(1, steps))[0] for steps, _ in cases] == pytest.approx([value for _, value in cases])
+
+
+def test_without_noise_all_is_left() -> None:
+    assert predicted_cross_entropy(NoisyCircuit(1, (Measurement(0),))) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("steps", [(Reset(0), Measurement(0)), (Measurement(0), Unitary(GATES["x"].unitary(), (0,)))])
+def test_circuits_that_are_not_read_last_have_no_prediction(steps: tuple[Step, ...]) -> None:
+    with pytest.raises(InputError, match="for a cross entropy to be predicted"):
+        predicted_cross_entropy(NoisyCircuit(1, steps))
 
 
 def test_the_twirl_of_decay_is_that_of_its_process_matrix() -> None:

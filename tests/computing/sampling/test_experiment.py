@@ -20,7 +20,8 @@ def test_samples_have_the_cross_entropy_that_the_noise_lets_expect(circuit: str)
     error = math.hypot(result.linear.error, result.expected_error, 0.1 * result.expected)
     assert abs(result.linear.value - result.expected) < 3 * error
     assert result.product < result.expected
-    assert result.scaled.shape == (1500,)
+    assert result.scaled.shape == (2 if circuit == "patch" else 1, 1500)
+    assert result.ideal == pytest.approx(1.0, abs=0.5)
     assert result.cut < 0.02
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tiandi.computing.circuits.circuit import Circuit
 from tiandi.computing.machines.lattice import Lattice, rotated_square, square
+from tiandi.computing.machines.twin import build_twin
 from tiandi.computing.sampling.random_circuits import CouplerAngles, drawn_angles, patches_of, random_circuit
 from tiandi.errors import InputError
 
@@ -124,3 +125,18 @@ def test_bad_input_is_named(change: dict[str, object], field: str) -> None:
 def test_patches_of_less_than_two_qubits_are_refused(count: int) -> None:
     with pytest.raises(InputError, match="patches"):
         patches_of(LATTICE, ALL, count)
+
+
+@pytest.mark.parametrize("count", [8, 12, 20, 45])
+def test_patches_of_a_machine_are_in_one_piece(count: int) -> None:
+    twin = build_twin("zuchongzhi-3.0")
+    patches = patches_of(twin.lattice, twin.subset(count))
+    assert sorted(qubit for patch in patches for qubit in patch) == list(twin.subset(count))
+    assert all(len(patch) >= count // 3 for patch in patches)
+    for patch in patches:
+        reached = {patch[0]}
+        for _ in patch:
+            reached |= {
+                qubit for pair in twin.lattice.couplers.tolist() if set(pair) <= set(patch) and reached & set(pair) for qubit in pair
+            }
+        assert reached == set(patch)

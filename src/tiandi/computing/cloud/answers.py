@@ -40,6 +40,7 @@ _STATUS: list[tuple[type[TiandiError], int]] = [
     (StateError, 503),
     (InputError, 400),
 ]
+_NO_SNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
 _log = logging.getLogger("tiandi.cloud")
 
@@ -136,14 +137,14 @@ def route(path: str, handle: Handle, *, refuse: Refuse = refusal, is_mount: bool
 
 async def send_answer(given: Answer, send: Send) -> None:
     """Send a whole answer."""
-    headers = [(b"content-type", given.media_type), (b"content-length", b"%d" % len(given.body)), _NO_STORE, *given.headers]
+    headers = [(b"content-type", given.media_type), (b"content-length", b"%d" % len(given.body)), _NO_STORE, _NO_SNIFF, *given.headers]
     await send({"type": "http.response.start", "status": given.status, "headers": headers})
     await send({"type": "http.response.body", "body": given.body, "more_body": False})
 
 
 def _refuse_anywhere(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     given = refusal(error)
-    headers = {name.decode(): value.decode() for name, value in (_NO_STORE, *given.headers)}
+    headers = {name.decode(): value.decode() for name, value in (_NO_STORE, _NO_SNIFF, *given.headers)}
     return Response(given.body, status_code=given.status, media_type=given.media_type.decode(), headers=headers)
 
 

@@ -7,7 +7,6 @@ machine is: Dask's own messages are pickles.
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import threading
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from tiandi.computing.cloud.pool import DYING_TIMEOUT_S, START_TIMEOUT_S, WorkerDied, ended_by
+from tiandi.computing.cloud.pool import DYING_TIMEOUT_S, START_TIMEOUT_S, WorkerDied, ended_by, worker_environment
 from tiandi.computing.cloud.queue import Taken
 from tiandi.computing.cloud.worker import LENGTH, Reply, Request
 from tiandi.errors import InputError
@@ -93,7 +92,7 @@ def run_in_process(catalogue: str, memory_byte: int, time_limit_s: float, reques
     process: subprocess.Popen[bytes] | None = getattr(_local, "process", None)
     if process is None or process.poll() is not None:
         command = (sys.executable, "-m", "tiandi.computing.cloud.worker", catalogue, str(memory_byte))
-        environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **os.environ}
+        environment = worker_environment()
         process = _local.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)  # noqa: S603 - ours.
         if _within(process, START_TIMEOUT_S) is None:
             return DEATH + b"not started"

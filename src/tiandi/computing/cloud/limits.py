@@ -8,6 +8,9 @@ import msgspec
 
 from tiandi.errors import InputError
 
+MOST_RESULT_BYTE, MOST_CIRCUIT_BYTE = 1 << 27, 1 << 24
+"""Of a submission and of one circuit, a bit for each measurement of a shot: more than 600 circuits that read a whole machine once give."""
+
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """A submission of at most ``circuits`` circuits may ask for ``shots`` of each, of at most ``measured`` qubits (None: all)."""
@@ -32,7 +35,13 @@ ORIGIN: tuple[Limit, ...] = (Limit(circuits=200, shots=10_000, measured=None),)
 
 
 def require_fitting(limits: Sequence[Limit], *, shots: int, measured: Sequence[int]) -> None:
-    """Raise InputError unless some line of ``limits`` allows ``shots`` of circuits that read so many qubits each (``measured``)."""
+    """Raise InputError unless some line of ``limits`` allows ``shots`` of circuits that read so many qubits each (``measured``).
+
+    And unless a server can hold their results.
+    """
+    row_byte = [(number + 7) // 8 for number in measured]
+    if shots > (most := min(MOST_RESULT_BYTE // sum(row_byte), MOST_CIRCUIT_BYTE // max(row_byte))):
+        raise InputError("shots", shots, f"must be at most {most} for {sum(measured)} measurements")
     widest, circuits = max(measured), len(measured)
     if any(circuits <= line.circuits and shots <= line.shots and (line.measured is None or widest <= line.measured) for line in limits):
         return

@@ -145,6 +145,9 @@ class TwinMachine:
         """See `Machine.prepare`."""
         read = require_measured(read_program(program, language))
         circuit, (qubits, couplers) = read.circuit, self._works
+        most_bits = self._twin.lattice.qubit_count + len(read.classical_bits)
+        if read.classical_bit_count > most_bits:
+            raise InputError("program", f"{read.classical_bit_count} classical bits", f"must be at most {most_bits}, of which all are kept")
         if not compile:
             _require_working(circuit, self.name, self._twin.lattice.qubit_count, qubits, couplers)
             _require_native(circuit, frozenset(self._twin.native_gates))

@@ -25,7 +25,18 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import HTTPScope, Receive
 
-from tiandi.computing.cloud.answers import Answer, answer, bearer, decode, header, parameters, path_segments, read_body, require_method, route
+from tiandi.computing.cloud.answers import (
+    Answer,
+    answer,
+    bearer,
+    decode,
+    header,
+    parameters,
+    path_segments,
+    read_body,
+    require_method,
+    route,
+)
 from tiandi.computing.cloud.service import Cloud
 from tiandi.errors import NotAuthorised
 from tiandi.random import secret_bytes
@@ -184,9 +195,9 @@ def _guarded(given: Answer, *more: tuple[bytes, bytes]) -> Answer:
 
 
 def _cookie_name(scope: HTTPScope) -> str:
-    """Cookies do not know of ports: the name tells the pages of several clouds on one machine apart."""
-    server = scope.get("server")
-    return f"tiandi-cloud-{server[1] if server else 0}"
+    """Cookies do not know of ports: the name tells the pages of several clouds on one machine apart, through tunnels, too."""
+    port = header(scope, b"host").rpartition(":")[2]
+    return f"tiandi-cloud-{port if port.isascii() and port.isdigit() else 0}"
 
 
 def _cookie(scope: HTTPScope) -> str:

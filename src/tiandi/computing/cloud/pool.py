@@ -37,6 +37,12 @@ def ended_by(status: int) -> str:
     return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
+def worker_environment() -> dict[str, str]:
+    """One thread each: as many workers as processors are the faster use of them. Where users' programs are run, no password is at hand."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("TIANDI_CLOUD_STORE", "PGPASSWORD")}
+    return {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **inherited}
+
+
 class Runner(Protocol):
     """What runs jobs: `size` of them at once."""
 
@@ -70,8 +76,7 @@ class WorkerProcess:
     async def start(self) -> asyncio.subprocess.Process:
         """Start the process unless it runs, and wait until it is ready. Raises WorkerDied."""
         if self._process is None or self._process.returncode is not None:
-            # One thread each: as many workers as processors are the faster use of them.
-            environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **os.environ}
+            environment = worker_environment()
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=STREAM_LIMIT_BYTE, env=environment
             )

@@ -28,6 +28,7 @@ CONNECTION_LIMIT = 4000
 HEADERS_LIMIT_BYTE = 32 * 1024
 MESSAGE_LIMIT_BYTE = 32 << 20
 """Of a request with all that is said around its body, read or not."""
+PIPELINE_LIMIT = 64
 HANDSHAKE_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 45.0
 KEEP_ALIVE_S = 60
@@ -209,8 +210,11 @@ class _Http(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        """The parser turns an error into status 400."""
         self._in_headers = False
         super().on_headers_complete()
+        if len(self.pipeline) > PIPELINE_LIMIT:
+            raise ValueError("too many requests at once")
 
     def on_message_complete(self) -> None:
         """The request is whole: from here on it is the cloud that takes its time, unless it has answered before."""

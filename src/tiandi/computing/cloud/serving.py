@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,13 @@ class Settings:
     catalogue: str = DEFAULT_CATALOGUE
 
 
-async def serve_cloud(open_database: Callable[[], Awaitable[Database]], settings: Settings, tell: Callable[[str], None]) -> None:
+OtherDoor = Callable[[CloudServer], AbstractAsyncContextManager[str]]
+"""Opens another door to the same cloud while it serves, and says where that is."""
+
+
+async def serve_cloud(
+    open_database: Callable[[], Awaitable[Database]], settings: Settings, tell: Callable[[str], None], other_door: OtherDoor | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT; ``tell`` hears the address once connections are accepted. Raises InputError, StateError."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -58,8 +65,11 @@ async def serve_cloud(open_database: Callable[[], Awaitable[Database]], settings
     try:
         await cloud.start()
         await server.start()
-        tell(f"serves {server.address} with {', '.join(machines)}")
-        await ended.wait()
+        async with nullcontext("") if other_door is None else other_door(server) as other:
+            tell(f"serves {server.address} with {', '.join(machines)}")
+            if other:
+                tell(other)
+            await ended.wait()
     finally:
         await server.stop()
         await cloud.close()

@@ -23,7 +23,6 @@ from tiandi.computing.cloud.jobs import Outcome
 from tiandi.computing.cloud.machines import Machine, open_catalogue, require_machine
 from tiandi.errors import InputError, TiandiError
 
-MOST_FRAME_BYTE = 1 << 30
 LENGTH = struct.Struct(">I")
 AFTER_A_FAILURE = 3
 """Exit status: what a job that failed for memory or a fault left behind is not to be trusted with the next."""

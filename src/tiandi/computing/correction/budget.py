@@ -36,7 +36,7 @@ def error_budget(
 ) -> list[Share]:
     """The experiment once more for each of `noise.MECHANISMS` that happens on the machine, with that one turned off."""
     shares = []
-    for mechanism in noise.happening():
+    for mechanism in noise.happening() if distances else []:
         less = noise.without(mechanism)
 
         def tell(what: str, done: int, total: int, mechanism: str = mechanism) -> None:

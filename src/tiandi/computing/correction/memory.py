@@ -6,15 +6,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from multiprocessing import get_context
 
 import numpy as np
 
 from tiandi.computing.correction.conditions import conditions_of
 from tiandi.computing.correction.decoding import Decoder, Method
-from tiandi.computing.correction.extraction import Basis, Memory, memory, stim_module
-from tiandi.computing.correction.leakage import sample
+from tiandi.computing.correction.extraction import Basis, Memory, memory
+from tiandi.computing.correction.leakage import Sampler
 from tiandi.computing.correction.noise import CycleNoise, cycle_noise, enlarged
 from tiandi.computing.correction.patch import Patch, chosen, placements
 from tiandi.computing.machines.twin import Twin
@@ -23,7 +22,7 @@ from tiandi.limits import require_within
 from tiandi.random import twin_generator
 
 BATCH = 4096
-PART = 8 * BATCH
+PART = 16 * BATCH
 MOST_WORKERS = 256
 MOST_SHOTS = 10**9
 Progress = Callable[[str, int, int], None]
@@ -56,6 +55,11 @@ class LogicalError:
         return (1 - max(1 - 2 * self.per_shot, 0.0) ** (1 / self.rounds)) / 2
 
     @property
+    def lost(self) -> bool:
+        """Whether nothing that could be told from chance is left of the state at the end."""
+        return 1 - 2 * self.per_shot < 3 / math.sqrt(self.shots)
+
+    @property
     def uncertainty(self) -> float:
         """Standard error of ``per_cycle``: binomial, with at least one failure assumed."""
         share = max(self.failures, 1) / self.shots
@@ -72,17 +76,17 @@ class Suppression:
 
 
 def suppression(errors: Sequence[LogicalError]) -> Suppression | None:
-    """Lambda by a weighted straight line through ln(error per cycle) against (d + 1)/2; None for fewer than two distances with failures.
+    """Lambda by a straight line through ln(error per cycle) against (d + 1)/2, all distances counting alike.
 
+    None for fewer than two distances that have failures and whose state is not lost.
     As the experiments define it: error per cycle proportional to Lambda^(-(d + 1)/2).
     """
-    usable = [error for error in errors if error.failures and error.per_cycle < 0.5]
+    usable = [error for error in errors if error.failures and not error.lost]
     if len({error.distance for error in usable}) < 2:
         return None
     steps = np.array([(error.distance + 1) / 2 for error in usable])
     logarithms = np.log([error.per_cycle for error in usable])
     weights = np.array([(error.per_cycle / error.uncertainty) ** 2 for error in usable])
-    # Equal weights for the value, as the distances count alike in the papers; the binomial errors are propagated through it.
     away = steps - steps.mean()
     slope = float(away @ logarithms / (away @ away))
     error = math.sqrt(float((away / (away @ away)) ** 2 @ (1 / weights)))
@@ -106,7 +110,8 @@ def memory_experiment(
 
     ``basis`` None: half of the runs in Z, half in X. ``rounds`` None: those of the machine's published experiment. ``noise``: instead of
     the twin's. Where the lattice is too small the code lies on a larger one of the same kind (`noise.enlarged`), and the result says so.
-    ``workers``: processes; the result does not depend on their number. Shots are spread over all codes of this distance inside the largest published one, as the experiments do.
+    ``workers``: processes; the result does not depend on their number. Shots are spread over all codes of this distance inside the
+    largest published one, as the experiments do. Raises InputError for what is out of range, and for lattices that hold no code at all.
     """
     require_within("shots", shots, 1, MOST_SHOTS)
     require_within("workers", workers, 1, MOST_WORKERS)
@@ -140,20 +145,15 @@ class Part:
 
 def run(part: Part) -> tuple[int, float]:
     """Sample and decode: failures, and the share of qubits leaked in the last cycle."""
-    matching = _decoder(str(part.experiment.circuit), part.decoder)
+    matching, sampler = Decoder(part.experiment.circuit, part.decoder), Sampler(part.experiment)
     generator = twin_generator(part.seed, "correction", *part.names)
     failures, leaked = 0, 0.0
     for first in range(0, part.shots, BATCH):
         size = min(BATCH, part.shots - first)
-        samples = sample(part.experiment, size, generator)
+        samples = sampler.sample(size, generator)
         failures += int((matching.decode(samples.detectors) != samples.observable).sum())
         leaked += size * float(samples.leaked[-1])
     return failures, leaked / part.shots
-
-
-@lru_cache(maxsize=2)
-def _decoder(circuit: str, method: Method) -> Decoder:
-    return Decoder(stim_module().Circuit(circuit), method)
 
 
 def _results(parts: Sequence[Part], workers: int) -> Iterator[tuple[int, float]]:
@@ -175,6 +175,6 @@ def codes(twin: Twin, distance: int, noise: CycleNoise, seed: int) -> tuple[list
         wholes = placements(lattice, largest, **works) if largest > distance else []
         return chosen(found, lattice, chosen(wholes, lattice)[0] if wholes else None), noise
     if not placements(lattice, 3, **works):
-        raise InputError("machine", twin.sheet.id, "its lattice holds no surface code: no square grid of nine data qubits and eight ancillas")
+        raise InputError("machine", twin.sheet.id, "its lattice holds no surface code, which needs a square grid of 17 qubits")
     larger = enlarged(noise, distance, seed)
     return chosen(placements(larger.lattice, distance), larger.lattice), larger

@@ -39,11 +39,11 @@ class Amplitudes:
 
     @property
     def parts(self) -> NDArray[np.floating[Any]]:
-        """Real and imaginary parts (2, 2**n), qubit 0 the most significant bit: a view."""
+        """Real and imaginary parts (2, 2**n), qubit 0 the most significant bit: a copy or a view, not to be written to."""
         bits = len(self._places)
         axes = [bits - 1 - place for place in self._places]
         table = self._parts.reshape(2, *[2] * bits).transpose(0, *(1 + axis for axis in axes))
-        return np.asarray(table[(..., *[0] * (bits - self._count))].reshape(2, -1))
+        return np.asarray(table.reshape(2, 1 << self._count, -1)[:, :, 0])
 
     @parts.setter
     def parts(self, values: NDArray[np.floating[Any]]) -> None:

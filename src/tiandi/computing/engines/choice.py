@@ -103,7 +103,7 @@ def _require_engine(engine: str | None) -> None:
 
 def _choose(prepared: Prepared, noisy: NoisyCircuit, shots: int, limits: Limits, *, engine: str | None, twirl: bool) -> Choice:
     found: Choice | None = None
-    for choice in _able(prepared, noisy, shots, twirl, engine):
+    for choice in _able(prepared, noisy, shots, limits.allowed_byte(), twirl=twirl, engine=engine):
         if _allowed(choice, limits):
             return choice
         if found is None or choice.seconds < found.seconds:
@@ -121,38 +121,45 @@ _RUNS = {
     STABILIZER: "Clifford gates and Pauli noise (and damping, where twirling is allowed)",
     STATE_VECTOR: "gates without noise, resets or measurements before the end",
     DENSITY_MATRIX: "few qubits",
-    TRAJECTORIES: "circuits with noise, resets or measurements before the end",
+    TRAJECTORIES: "any circuit",
     MATRIX_PRODUCT_STATE: "gates and noise on at most two qubits each",
     TENSOR_NETWORK: "wide circuits with all measurements at the end, without resets",
 }
 
 
-def _able(prepared: Prepared, noisy: NoisyCircuit, shots: int, twirl: bool, engine: str | None) -> Iterator[Choice]:
-    """The engines that can run a circuit, the fastest first; the tensor network last, whose cost takes long to compute."""
-    costs_of: list[tuple[str, str, Estimate]] = []
-    if find_spec("stim") and engine in {None, STABILIZER} and stabilizer.fits(prepared.body, twirl=twirl):
+def _able(prepared: Prepared, noisy: NoisyCircuit, shots: int, allowed_byte: float, *, twirl: bool, engine: str | None) -> Iterator[Choice]:
+    """The engines that can run a circuit: the stabilizer's, then the fastest of the exact ones, then the tensor network.
+
+    The last takes long to find its cost, and refuses results that are far from even: it is for circuits that no other engine may run.
+    """
+    if engine in {None, STABILIZER} and find_spec("stim") and stabilizer.fits(prepared.body, twirl=twirl):
         exact = stabilizer.sampled_exactly(prepared.body)
         why = "all gates are Clifford, and all noise is Pauli noise" + ("" if exact else " once damping is twirled, as the caller allows")
-        costs_of.append((STABILIZER, why, costs.stabilizer_cost(prepared, shots)))
+        yield _choice(STABILIZER, why, costs.stabilizer_cost(prepared, shots))
+    choices = []
     width = f"{prepared.qubit_count} qubits"
-    if prepared.only_gates:
-        costs_of.append((STATE_VECTOR, f"no noise before the last measurements; {width}", costs.state_vector_cost(prepared, shots)))
-    else:
+    if engine in {None, STATE_VECTOR} and prepared.only_gates:
+        why = f"no noise before the last measurements; {width}"
+        choices.append(_choice(STATE_VECTOR, why, costs.state_vector_cost(prepared, shots)))
+    if engine == TRAJECTORIES or (engine is None and not prepared.only_gates):
         why = f"noise or measurements inside the circuit; {width}, each shot's own history of noise"
-        costs_of.append((TRAJECTORIES, why, costs.trajectories_cost(prepared, shots)))
-    why = f"{width} are few enough for every entry of the density matrix"
-    costs_of.append((DENSITY_MATRIX, why, costs.density_matrix_cost(prepared, shots)))
-    if matrix_product_state.fits(prepared.body):
-        cost, bond = costs.matrix_product_state_cost(prepared, shots)
+        choices.append(_choice(TRAJECTORIES, why, costs.trajectories_cost(prepared, shots, allowed_byte)))
+    if engine in {None, DENSITY_MATRIX}:
+        why = f"{width} are few enough for every entry of the density matrix"
+        choices.append(_choice(DENSITY_MATRIX, why, costs.density_matrix_cost(prepared, shots)))
+    if engine in {None, MATRIX_PRODUCT_STATE} and matrix_product_state.fits(prepared.body):
+        cost, bond = costs.matrix_product_state_cost(prepared, shots, allowed_byte)
         exact = bond <= matrix_product_state.MOST_BOND
         if exact or engine == MATRIX_PRODUCT_STATE:
             why = f"{width} in a line with bonds of at most {min(bond, matrix_product_state.MOST_BOND):g}"
-            costs_of.append((MATRIX_PRODUCT_STATE, why if exact else f"{why}, cut: see the truncation error", cost))
-    for name, why, cost in sorted(costs_of, key=lambda candidate: candidate[2].seconds):
-        if engine in {None, name}:
-            yield Choice(name, why, cost.flop, cost.memory_byte, cost.seconds)
+            choices.append(_choice(MATRIX_PRODUCT_STATE, why if exact else f"{why}, cut: see the truncation error", cost))
+    yield from sorted(choices, key=lambda choice: choice.seconds)
     if engine in {None, TENSOR_NETWORK} and not prepared.body_columns and find_spec("cotengra"):
         yield from _tensor_network(prepared, noisy, shots)
+
+
+def _choice(engine: str, why: str, cost: Estimate) -> Choice:
+    return Choice(engine, why, cost.flop, cost.memory_byte, cost.seconds)
 
 
 def _tensor_network(prepared: Prepared, noisy: NoisyCircuit, shots: int) -> Iterator[Choice]:
@@ -163,7 +170,8 @@ def _tensor_network(prepared: Prepared, noisy: NoisyCircuit, shots: int) -> Iter
     except InputError:
         return
     why = f"{prepared.qubit_count} qubits are too many for their amplitudes, but the circuit is shallow"
-    yield Choice(TENSOR_NETWORK, why, flop * shots, memory_byte, flop * shots / costs.CONTRACTION_FLOP_PER_S)
+    drawn = flop * (tensor_network.SHORTEST_PILOT + costs.DRAWS_A_SHOT * shots)
+    yield Choice(TENSOR_NETWORK, why, drawn, memory_byte, drawn / tensor_network.CONTRACTION_FLOP_PER_S)
 
 
 def run(
@@ -182,7 +190,8 @@ def run(
     require_within("shots", shots, 0, MOST_SHOTS)
     _require_engine(engine)
     prepared = prepare(noisy)
-    choice = _choose(prepared, noisy, shots, limits or Limits(), engine=engine, twirl=twirl)
+    limits = limits or Limits()
+    choice = _choose(prepared, noisy, shots, limits, engine=engine, twirl=twirl)
     generator = twin_generator(seed, "computing", choice.engine)
     lost = 0.0
     if choice.engine == STABILIZER:
@@ -193,7 +202,9 @@ def run(
         bits = tensor_network.sample(noisy, shots, int(generator.integers(1 << 62)))
     else:
         if choice.engine == MATRIX_PRODUCT_STATE:
-            bits, lost = matrix_product_state.sample(prepared, shots, generator)
+            bits, lost = matrix_product_state.sample(prepared, shots, generator, limits.allowed_byte())
+        elif choice.engine == TRAJECTORIES:
+            bits = trajectories.sample(prepared, shots, generator, limits.allowed_byte())
         else:
             bits = _SAMPLERS[choice.engine](prepared, shots, generator)
         bits = read(bits, prepared.measurements, generator)
@@ -203,5 +214,4 @@ def run(
 _SAMPLERS: dict[str, Callable[[Prepared, int, np.random.Generator], BitTable]] = {
     STATE_VECTOR: state_vector.sample,
     DENSITY_MATRIX: density_matrix.sample,
-    TRAJECTORIES: trajectories.sample,
 }

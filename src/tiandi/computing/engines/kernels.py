@@ -48,7 +48,7 @@ def _product(_context: Any, real: Any, imaginary: Any, matrix: Any, strides: Any
     size = len(strides)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        arrays = [context.make_array(kind)(context, builder, value).data for kind, value in zip(signature.args[:3], arguments, strict=False)]
+        arrays = [context.make_array(signature.args[each])(context, builder, arguments[each]).data for each in range(3)]
         vector = _vector(real.dtype)
         starts = [builder.add(arguments[4], builder.extract_value(arguments[3], row)) for row in range(size)]
         places = [[_place(builder, part, start, vector) for start in starts] for part in arrays[:2]]
@@ -114,7 +114,7 @@ def _spread(number, taken):  # type: ignore[no-untyped-def]
 def multiply(real, imaginary, matrix, strides, taken, lanes):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Multiply ``matrix`` onto the bits ``taken`` (rising, above the lanes'); row r of it stands at ``strides[r]``."""
     for group in range(real.size // (lanes * len(strides))):
-        _product(real, imaginary, matrix, strides, _spread(group * lanes, taken))
+        _product(real, imaginary, matrix, strides, _spread(group * lanes, taken))  # type: ignore[call-arg] # numba gives the context
 
 
 @kernel
@@ -123,7 +123,7 @@ def exchange(real, imaginary, strides, taken):  # type: ignore[no-untyped-def]
     lanes = len(strides)
     for group in range(real.size // (lanes * lanes)):
         base = _spread(group * lanes, taken)
-        _transpose(real, strides, base)
+        _transpose(real, strides, base)  # type: ignore[call-arg]
         _transpose(imaginary, strides, base)
 
 

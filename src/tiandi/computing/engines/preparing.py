@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, wraps
+from typing import TypeVar
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +16,27 @@ from tiandi.errors import InputError
 
 BitTable = NDArray[np.uint8]
 MOST_QUBITS_A_STEP = 4
+Made = TypeVar("Made")
 
 
 def qubits_of(step: Step) -> tuple[int, ...]:
     """The qubits that ``step`` acts on."""
     return step.qubits if isinstance(step, Unitary | PauliNoise) else (step.qubit,)
+
+
+def once_a_circuit(make: Callable[[NoisyCircuit], Made]) -> Callable[[NoisyCircuit], Made]:
+    """Keep what ``make`` makes of a circuit for as long as that very circuit is kept."""
+    made: dict[int, Made] = {}
+
+    @wraps(make)
+    def kept(noisy: NoisyCircuit) -> Made:
+        number = id(noisy)
+        if number not in made:
+            made[number] = make(noisy)
+            finalize(noisy, made.pop, number, None)
+        return made[number]
+
+    return kept
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,7 @@ class Prepared:
         return all(isinstance(step, Unitary) for step in self.body)
 
 
+@once_a_circuit
 def prepare(noisy: NoisyCircuit) -> Prepared:
     """``noisy`` without the steps and qubits that no measurement can see.
 

@@ -6,6 +6,8 @@ its process matrix. Leakage into the maximally mixed state is Pauli noise as it 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from tiandi.computing.circuits.gates import GATES
 from tiandi.computing.circuits.noise import Damping, Leakage, Measurement, NoisyCircuit, PauliNoise, Reset, Step, Unitary
 from tiandi.computing.engines.channels import pauli_word
-from tiandi.computing.engines.preparing import BitTable, read
+from tiandi.computing.engines.preparing import BitTable, once_a_circuit, read
 from tiandi.errors import InputError
 
 _STIM_NAMES = {
@@ -99,47 +101,79 @@ def twirled_damping(amplitude: float, phase: float) -> NDArray[np.float64]:
     return (1 - phase) * damped + phase * damped[[3, 2, 1, 0]]
 
 
+@once_a_circuit
 def stim_circuit(noisy: NoisyCircuit) -> Any:
     """The circuit as a `stim.Circuit`, damping twirled; of reading errors only the part that is the same for 0 and 1.
 
     Raises InputError for a gate that is not Clifford, or Pauli noise on more than two qubits.
     """
-    circuit = stim_module().Circuit()
+    lines: list[_Line] = []
     for step in noisy.steps:
-        _append(circuit, step)
-    return circuit
+        if isinstance(step, Reset) and lines and lines[-1].name == "M" and lines[-1].targets[-1] == step.qubit:
+            # Measured, then reset: one instruction.
+            measured = lines[-1]
+            measured.targets.pop()
+            if not measured.targets:
+                lines.pop()
+            _add(lines, "MR", measured.arguments, (step.qubit,))
+        else:
+            for name, arguments, targets in _in_stim(step):
+                _add(lines, name, arguments, targets)
+    # Stim reads text ten times as fast as it takes single instructions.
+    return stim_module().Circuit("\n".join(line.text() for line in lines))
 
 
-def _append(circuit: Any, step: Step) -> None:
+@dataclass(slots=True)
+class _Line:
+    """One instruction of stim on many qubits, one after the other."""
+
+    name: str
+    arguments: tuple[float, ...]
+    targets: list[int]
+
+    def text(self) -> str:
+        arguments = f"({','.join(repr(float(argument)) for argument in self.arguments)})" if self.arguments else ""
+        return f"{self.name}{arguments} {' '.join(map(str, self.targets))}"
+
+
+def _add(lines: list[_Line], name: str, arguments: tuple[float, ...], targets: Iterable[int]) -> None:
+    if lines and lines[-1].name == name and lines[-1].arguments == arguments:
+        lines[-1].targets += targets
+    else:
+        lines.append(_Line(name, arguments, list(targets)))
+
+
+def _in_stim(step: Step) -> list[tuple[str, tuple[float, ...], tuple[int, ...]]]:
+    """A step as stim's instructions: names, arguments, qubits."""
     if isinstance(step, Unitary):
         instructions = _instructions(step.name, step.matrix.tobytes(), len(step.matrix))
         if instructions is None:
             raise InputError("gate", step.name or "a matrix", "is not Clifford: the stabilizer engine cannot run it")
-        for name, places in instructions:
-            circuit.append(name, [step.qubits[place] for place in places])
-    elif isinstance(step, PauliNoise):
-        _append_pauli(circuit, step.probabilities, step.qubits)
-    elif isinstance(step, Damping):
-        _append_pauli(circuit, twirled_damping(step.amplitude, step.phase), (step.qubit,))
-    elif isinstance(step, Leakage):
-        if step.probability:
-            circuit.append("DEPOLARIZE1", [step.qubit], 0.75 * step.probability)
-    elif isinstance(step, Reset):
-        circuit.append("R", [step.qubit])
-    else:
-        circuit.append("M", [step.qubit], _common(step))
+        return [(name, (), tuple(step.qubits[place] for place in places)) for name, places in instructions]
+    if isinstance(step, PauliNoise):
+        return [(*noise, step.qubits) for noise in _pauli_noise(step.probabilities.tobytes())]
+    if isinstance(step, Damping):
+        return [(*noise, (step.qubit,)) for noise in _pauli_noise(twirled_damping(step.amplitude, step.phase).tobytes())]
+    if isinstance(step, Leakage):
+        return [("DEPOLARIZE1", (0.75 * step.probability,), (step.qubit,))] if step.probability else []
+    if isinstance(step, Reset):
+        return [("R", (), (step.qubit,))]
+    common = _common(step)
+    return [("M", (common,) if common else (), (step.qubit,))]
 
 
-def _append_pauli(circuit: Any, probabilities: NDArray[np.float64], qubits: tuple[int, ...]) -> None:
-    errors = [max(0.0, float(probability)) for probability in probabilities[1:]]
+@lru_cache(maxsize=4096)
+def _pauli_noise(probabilities: bytes) -> list[tuple[str, tuple[float, ...]]]:
+    """Stim's name and arguments for the probabilities of Pauli words; nothing where no error happens."""
+    errors = [max(0.0, float(probability)) for probability in np.frombuffer(probabilities)[1:]]
     if not any(errors):
-        return
-    if len(qubits) > 2:
-        raise InputError("qubits of Pauli noise", len(qubits), "the stabilizer engine takes at most 2")
+        return []
+    if len(errors) not in {3, 15}:
+        raise InputError("words of Pauli noise", len(errors) + 1, "the stabilizer engine takes at most two qubits: 16")
+    qubits = 1 if len(errors) == 3 else 2
     if max(errors) - min(errors) < 1e-15:
-        circuit.append(f"DEPOLARIZE{len(qubits)}", qubits, sum(errors))
-    else:
-        circuit.append(f"PAULI_CHANNEL_{len(qubits)}", qubits, errors)
+        return [(f"DEPOLARIZE{qubits}", (sum(errors),))]
+    return [(f"PAULI_CHANNEL_{qubits}", tuple(errors))]
 
 
 def sample(noisy: NoisyCircuit, shots: int, generator: np.random.Generator) -> BitTable:

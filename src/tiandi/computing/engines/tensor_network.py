@@ -12,7 +12,7 @@ would hardly ever be kept: they are refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -69,6 +69,27 @@ def amplitudes(circuit: Circuit | NoisyCircuit, bits: BitArray, *, progress: Pro
 
     Raises InputError where noise or an unmeasured qubit is in the circuit: then no single amplitude belongs to the bits.
     """
+    network, rows = _asked(circuit, bits)
+    found = np.ones(len(rows), complex)
+    for begin, outs in _contracted(network, rows, progress):
+        for out in outs:
+            found[begin : begin + len(out)] *= out
+    return found
+
+
+def scaled_probabilities(circuit: Circuit | NoisyCircuit, bits: BitArray, *, progress: Progress | None = None) -> FloatArray:
+    """2**n |<x|C|0>|**2 for each group of n qubits that gates join and each row x of ``bits``, shape (groups, shots); as `amplitudes`."""
+    network, rows = _asked(circuit, bits)
+    groups = network.components()
+    found = np.empty((len(groups), len(rows)))
+    for begin, outs in _contracted(network, rows, progress):
+        for group, qubits, out in zip(found, groups, outs, strict=True):
+            group[begin : begin + len(out)] = 2.0 ** len(qubits) * np.abs(out).astype(float) ** 2
+    return found
+
+
+def _asked(circuit: Circuit | NoisyCircuit, bits: BitArray) -> tuple[CircuitNetwork, BitArray]:
+    """The network, and ``bits`` in the order of its qubits."""
     noisy = without_noise(circuit) if isinstance(circuit, Circuit) else circuit
     if not all(isinstance(step, Unitary | Measurement) for step in noisy.steps):
         raise InputError("circuit", "noisy", "must hold nothing but gates and measurements for amplitudes")
@@ -77,16 +98,17 @@ def amplitudes(circuit: Circuit | NoisyCircuit, bits: BitArray, *, progress: Pro
     bits = _checked_bits(bits, len(measured))
     if set(measured) != set(network.qubits):
         raise InputError("measured qubits", len(measured), f"must be all {len(network.qubits)} that the circuit touches")
-    order = [measured.index(qubit) for qubit in network.qubits]
+    return network, bits[:, [measured.index(qubit) for qubit in network.qubits]]
+
+
+def _contracted(network: CircuitNetwork, rows: BitArray, progress: Progress | None) -> Iterator[tuple[int, list[NDArray[np.complex64]]]]:
+    """Amplitudes of each group of joined qubits, batch by batch, with the number of the batch's first row."""
     parts = _Parts(network, 0)
-    found = np.ones(len(bits), complex)
-    for begin in range(0, len(bits), parts.batch):
-        rows = bits[begin : begin + parts.batch][:, order]
-        for out in parts.contract(rows, [{}] * len(rows)):
-            found[begin : begin + len(rows)] *= out
+    for begin in range(0, len(rows), parts.batch):
+        batch = rows[begin : begin + parts.batch]
+        yield begin, parts.contract(batch, [{}] * len(batch))
         if progress is not None:
-            progress(min(begin + parts.batch, len(bits)), len(bits))
-    return found
+            progress(begin + len(batch), len(rows))
 
 
 def sample(noisy: NoisyCircuit, shots: int, seed: int | None = None) -> BitArray:
@@ -112,22 +134,23 @@ def draw(
 def ideal_cross_entropy(circuit: Circuit, *, draws: int = 128, seed: int | None = 1) -> tuple[float, float]:
     """2**n sum over x of p(x)**2, minus 1: what an ideal machine's samples give, and its standard error; 1 where circuits are deep.
 
-    From ``draws`` contractions with even closed bits, each the amplitudes of 2**open strings of every group of joined qubits.
+    From ``draws`` contractions with even closed bits, each the amplitudes of 2**open strings of every group of n joined qubits; the
+    product over the groups.
     """
     require_within("draws", draws, 2, 10**6)
     network = CircuitNetwork(without_noise(circuit))
     parts = _Parts(network, OPEN_QUBITS)
     generator = twin_generator(seed, "collisions")
-    found = []
+    found: list[list[FloatArray]] = [[] for _ in parts.each]
     for count in _portions(draws, parts.batch):
         bits = generator.integers(0, 2, (count, len(network.qubits)), np.uint8)
-        collision = np.ones(count)
-        for part, out in zip(parts.each, parts.contract(bits, [{}] * count), strict=True):
+        for part, out, own in zip(parts.each, parts.contract(bits, [{}] * count), found, strict=True):
             scaled = 2.0 ** len(part.qubits) * np.abs(out.reshape(count, -1)).astype(float) ** 2
-            collision *= (scaled**2).mean(axis=1)
-        found.append(collision)
-    every = np.concatenate(found)
-    return float(every.mean()) - 1.0, float(every.std(ddof=1) / math.sqrt(draws))
+            own.append((scaled**2).mean(axis=1))
+    collisions = np.array([np.concatenate(own) for own in found])
+    values, errors = collisions.mean(axis=1) - 1.0, collisions.std(axis=1, ddof=1) / math.sqrt(draws)
+    others = [float(np.prod(np.delete(values, number))) for number in range(len(values))]
+    return float(values.prod()), math.hypot(*(errors * others))
 
 
 class _Sampler:

@@ -68,12 +68,12 @@ class _Shared:
 
 @dataclass(frozen=True)
 class _Struck:
-    """A state inside ``block``, before its step ``place``; ``product`` is still to be multiplied onto it, ``outcomes`` strike it yet."""
+    """A state inside ``block``, before its step ``place``; ``product`` (if any) is yet to be multiplied onto it, ``outcomes`` strike it."""
 
     state: State
     block: int
     place: int
-    product: ComplexArray
+    product: ComplexArray | None
     outcomes: dict[int, int]
     rows: list[int]
     depth: int
@@ -138,8 +138,7 @@ class Trajectories:
             return []
         rest: list[_Shared | _Struck] = [_Shared(state, block, shared.groups, shared.depth)] if shared.groups else []
         own = state.copy() if rest else state
-        identity = np.eye(1 << len(self._blocks[block].qubits), dtype=complex)
-        return [*rest, _Struck(own, block, 0, identity, dict(outcomes), rows, shared.depth)]
+        return [*rest, _Struck(own, block, 0, None, dict(outcomes), rows, shared.depth)]
 
     def _read_final(self, state: State, rows: NDArray[np.int64]) -> None:
         self._lost += state.truncation_error * rows.size
@@ -154,42 +153,44 @@ class Trajectories:
             step, outcome = block.steps[place], struck.outcomes.get(place, 0)
             within = (qubits_of(step), block.qubits)
             if not outcome:
-                product = self._undisturbed[struck.block][place] @ product
+                matrix = self._undisturbed[struck.block][place]
             elif isinstance(step, PauliNoise | Leakage):
-                product = embedded(pauli_word(outcome, len(within[0])), *within) @ product
+                matrix = embedded(pauli_word(outcome, len(within[0])), *within)
             elif isinstance(step, Damping) and not outcome & 1:
-                product = embedded(PAULI[3] @ no_jump(step.amplitude), *within) @ product
+                matrix = embedded(PAULI[3] @ no_jump(step.amplitude), *within)
             else:
-                struck.state.apply(product, block.qubits)
-                after = embedded(PAULI[3 if isinstance(step, Damping) and outcome & 2 else 0], *within)
+                if product is not None:
+                    struck.state.apply(product, block.qubits)
+                after = PAULI[3 if isinstance(step, Damping) and outcome & 2 else 0]
                 return [
-                    _Struck(state, struck.block, place + 1, after, struck.outcomes, rows, struck.depth)
-                    for state, rows in self._looked_at(struck.state, struck.rows, step, struck.block)
+                    _Struck(state, struck.block, place + 1, embedded(after @ found, *within), struck.outcomes, rows, struck.depth)
+                    for state, rows, found in self._looked_at(struck.state, struck.rows, step, struck.block)
                 ]
-        struck.state.apply(product, block.qubits)
+            product = matrix if product is None else matrix @ product
+        if product is not None:
+            struck.state.apply(product, block.qubits)
         return [_Shared(struck.state, struck.block + 1, self._grouped(struck.rows, struck.depth + 1), struck.depth + 1)]
 
-    def _looked_at(self, state: State, rows: list[int], step: Step, number: int) -> list[tuple[State, list[int]]]:
-        """A step that looks at its qubit: each shot finds 1 with the population of |1>; the states that follow, normalised."""
-        qubit = qubits_of(step)[0]
-        weights = state.populations(qubit)
+    def _looked_at(self, state: State, rows: list[int], step: Step, number: int) -> list[tuple[State, list[int], ComplexArray]]:
+        """A step that looks at its qubit: each shot finds 1 with the population of |1>. States, their shots, and what they undergo."""
+        weights = state.populations(qubits_of(step)[0])
         ones = self._generator.random(len(rows)) * weights.sum() < weights[1]
         if isinstance(step, Measurement):
             self._bits[np.array(rows)[ones], self._columns[number]] = 1
-        groups = [(value, [row for row, one in zip(rows, ones, strict=True) if one == value]) for value in (0, 1)]
-        groups = [(value, group) for value, group in groups if group]
-        states = []
-        for value, group in groups:
-            follows = state.copy() if len(groups) > 1 and value == 0 else state
+        parted: list[tuple[State, list[int], ComplexArray]] = []
+        for value in (0, 1):
+            group = [row for row, one in zip(rows, ones, strict=True) if one == value]
+            if not group:
+                continue
             if isinstance(step, Damping):
                 matrix = TO_ZERO[1] if value else no_jump(step.amplitude)
                 weight = weights[1] if value else weights[0] + (1 - step.amplitude) * weights[1]
             else:
                 matrix = (TO_ZERO if isinstance(step, Reset) else PROJECTORS)[value]
                 weight = weights[value]
-            follows.apply(matrix / np.sqrt(weight), (qubit,))
-            states.append((follows, group))
-        return states
+            # The state's norm is 1 again afterwards.
+            parted.append((state.copy() if parted else state, group, matrix / np.sqrt(weight)))
+        return parted
 
 
 def draw_strikes(blocks: list[Block], shots: int, generator: np.random.Generator) -> list[list[Strike]]:

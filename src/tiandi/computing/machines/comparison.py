@@ -43,7 +43,8 @@ YARDSTICKS = (
         "factoring_qubits",
         "qubits for RSA-2048",
         False,
-        f"by the machine's own errors, scaled from {LATEST.name} ({LATEST.qubits:,.0f} at 1e-3)",
+        f"by the machine's own errors, as if every lattice were square and every cycle 1 us, scaled from {LATEST.name} "
+        f"({LATEST.qubits:,.0f} at 1e-3); hexagons need more qubits, atoms far more time",
     ),
     Yardstick("factoring_machines", "machines for RSA-2048", False, "those qubits over the machine's; none could be joined that way today"),
 )
@@ -112,7 +113,8 @@ def _published(sheet: DataSheet) -> dict[str, Figure]:
 
 def _label(sheet: DataSheet) -> str:
     """Of what is computed from a machine's errors: no better than they are."""
-    return "assumed" if sheet.need("two_qubit_error").label == "assumed" else "computed"
+    labels = {sheet.facts[field].label for field in ("single_qubit_error", "two_qubit_error", "readout_error") if field in sheet.facts}
+    return next((label for label in ("assumed", "recalled") if label in labels), "computed")
 
 
 def _of_twin(twin: Twin | None) -> dict[str, Figure]:

@@ -14,7 +14,7 @@ from tiandi.computing.machines.lattice import Lattice
 from tiandi.computing.machines.layouts import lattice_of, subset
 from tiandi.computing.machines.mechanisms import Mechanisms, mechanisms_of
 from tiandi.computing.machines.noise_model import NoiseModel
-from tiandi.computing.machines.prediction import predicted_fidelity
+from tiandi.computing.machines.prediction import predicted_cross_entropy
 from tiandi.computing.machines.sheets import DataSheet, find_sheet
 from tiandi.errors import InputError
 from tiandi.limits import require_within
@@ -51,8 +51,8 @@ class Twin:
         return self._noise_model.write(circuit)
 
     def predicted_fidelity(self, circuit: Circuit) -> float:
-        """What linear cross-entropy benchmarking of ``circuit`` should give on this twin (see `prediction`)."""
-        return predicted_fidelity(self.noisy(circuit))
+        """What linear cross-entropy benchmarking of ``circuit``, a random one, should give on this twin (see `prediction`)."""
+        return predicted_cross_entropy(self.noisy(circuit))[0]
 
 
 def build_twin(name: str, *, seed: int = 1, age_s: float = 0.0) -> Twin:

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from tiandi.computing.circuits.circuit import Circuit
 from tiandi.computing.circuits.noise import NoisyCircuit, without_noise
-from tiandi.computing.engines.tensor_network import CONTRACTION_FLOP_PER_S, amplitudes, draw, estimate, ideal_cross_entropy
+from tiandi.computing.engines.tensor_network import CONTRACTION_FLOP_PER_S, draw, estimate, ideal_cross_entropy, scaled_probabilities
+from tiandi.computing.machines.prediction import predicted_cross_entropy, product_formula
 from tiandi.computing.machines.sheets import Fact
 from tiandi.computing.machines.twin import Twin, build_twin
 from tiandi.computing.sampling.cross_entropy import (
     CrossEntropy,
     linear_cross_entropy,
     logarithmic_cross_entropy,
-    predicted_cross_entropy,
-    product_formula,
+    product_of_parts,
 )
 from tiandi.computing.sampling.random_circuits import KINDS, patches_of, random_circuit
 from tiandi.errors import InputError
@@ -85,10 +85,11 @@ class Experiment:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """``scaled`` (shots,): 2**n times each sample's ideal probability.
+    """``scaled`` (parts, shots): 2**n times each sample's ideal probability, for each part of n qubits that no gate joins to others.
 
-    ``ideal`` is what a machine without noise gives for this circuit (1 where it is deep); ``expected`` and ``product`` are what of that
-    the twin's noise should leave, by `predicted_cross_entropy` and by the product formula.
+    Cross entropies are products over the parts, of which there is more than one in patch circuits alone. ``ideal`` is what a machine
+    without noise gives for this circuit (1 where it is deep); ``expected`` and ``product`` are what of that the twin's noise should
+    leave, by `predicted_cross_entropy` and by the product formula.
     """
 
     scaled: NDArray[np.float64]
@@ -133,14 +134,13 @@ def run(experiment: Experiment, *, progress: Progress | None = None) -> Result:
     tell = progress or (lambda what, done, total: None)
     began = time.monotonic()
     sampled = draw(experiment.noisy, experiment.shots, seed=experiment.seed, progress=partial(tell, "sampling"))
-    found = amplitudes(experiment.circuit, sampled.bits, progress=partial(tell, "checking"))
-    scaled = np.abs(found) ** 2 * 2.0 ** len(experiment.qubits)
+    scaled = scaled_probabilities(experiment.circuit, sampled.bits, progress=partial(tell, "checking"))
     left, left_error = predicted_cross_entropy(experiment.noisy)
     ideal, ideal_error = ideal_cross_entropy(experiment.circuit, draws=IDEAL_DRAWS, seed=experiment.seed)
     return Result(
         scaled,
-        linear_cross_entropy(scaled),
-        logarithmic_cross_entropy(scaled),
+        product_of_parts([linear_cross_entropy(part) for part in scaled]),
+        product_of_parts([logarithmic_cross_entropy(part) for part in scaled]),
         ideal,
         ideal * left,
         math.hypot(ideal * left_error, ideal_error * left),

@@ -3,7 +3,8 @@
 Arute et al., Nature 574, 505 (2019), doi:10.1038/s41586-019-1666-5; Wu et al. (Zuchongzhi 2.0), Phys. Rev. Lett. 127, 180501 (2021),
 doi:10.1103/PhysRevLett.127.180501. A cycle is a layer of one-qubit gates, each drawn from the roots of X, Y and W = (X + Y)/sqrt(2) and
 never the one that its qubit had before, and a layer of fSim gates on the couplers of one pattern. A last layer of one-qubit gates
-stands before the measurement.
+stands before the measurement. Which couplers make a pattern is the lattice's: not as on Sycamore, and easier to contract (see
+docs/random-circuits.md).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import rustworkx
 from numpy.typing import NDArray
 
 from tiandi.computing.circuits.circuit import BARRIER, MEASURE, Circuit, Operation
@@ -52,12 +54,39 @@ def drawn_angles(lattice: Lattice, *, seed: int = 1, spread_rad: float = ANGLE_S
 
 
 def patches_of(lattice: Lattice, qubits: Sequence[int], count: int = 2) -> tuple[tuple[int, ...], ...]:
-    """``qubits`` cut across the lattice's longer side into ``count`` patches of nearly equal size."""
+    """``qubits`` cut across the lattice's longer side into ``count`` patches of nearly equal size.
+
+    What the cut leaves apart from the rest of its patch goes to a patch that it is coupled to, so that each is in one piece if all are.
+    """
     require_within("patches", count, 2, len(qubits) // 2)
     position = lattice.position[list(qubits)]
     longer = int(np.argmax(np.ptp(position, axis=0)))
     order = np.lexsort((position[:, 1 - longer], position[:, longer]))
-    return tuple(tuple(sorted(int(qubits[place]) for place in part)) for part in np.array_split(order, count))
+    patches = [{int(qubits[place]) for place in part} for part in np.array_split(order, count)]
+    graph = rustworkx.PyGraph()
+    graph.add_nodes_from(range(lattice.qubit_count))
+    graph.add_edges_from_no_data([(int(first), int(second)) for first, second in lattice.couplers])
+    for patch in patches:
+        pieces = sorted(_pieces(graph, patch), key=lambda piece: (-len(piece), min(piece)))
+        for piece in pieces[1:]:
+            around = {neighbour for qubit in piece for neighbour in graph.neighbors(qubit)}
+            if takers := [other for other in patches if other is not patch and other & around]:
+                takers[0].update(piece)
+                patch.difference_update(piece)
+    return tuple(tuple(sorted(patch)) for patch in patches)
+
+
+def _pieces(graph: rustworkx.PyGraph[int, None], qubits: set[int]) -> list[set[int]]:
+    """Groups of ``qubits`` that couplers between them join."""
+    left, pieces = set(qubits), []
+    while left:
+        piece, new = set(), {min(left)}
+        while new:
+            piece |= new
+            new = {neighbour for qubit in new for neighbour in graph.neighbors(qubit)} & (left - piece)
+        pieces.append(piece)
+        left -= piece
+    return pieces
 
 
 def random_circuit(

@@ -158,7 +158,7 @@ class Experiments:
             if job.state == "completed":
                 found |= {(job_id, circuit): outcome for circuit, outcome in (await self._outcomes(owner, job, wanted)).items()}
             elif job.is_final and of_web:
-                raise JobConflict(job.reason or f"the job was {job.state}")
+                raise JobConflict(job.reason)
         if (length_byte := sum(map(shots.size_byte, found.values()))) > shots.MOST_BYTE:
             raise InputError(
                 "query_ids", f"{length_byte} bytes of shots", f"at most {shots.MOST_BYTE} fit one answer: ask for fewer at once"
@@ -256,4 +256,4 @@ def _told(tasks: list[tuple[str, int]], jobs: dict[str, Job], found: dict[tuple[
         elif job.is_final:
             told.append(shots.failed(task, job))
     inside = b",".join(told)
-    return b'{"code":0,"message":"success","msg":"success","data":{"experimentResultModelList":[%s]}}' % inside
+    return b'{"code":0,"msg":"success","data":{"experimentResultModelList":[%s]}}' % inside

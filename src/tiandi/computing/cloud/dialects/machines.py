@@ -84,7 +84,7 @@ def _described(number: int, code: str, machine: Machine) -> dict[str, Any]:
 
 
 def overview(calibration: Mapping[str, Any]) -> dict[str, Any]:
-    """Qubits, couplers, which joins which, and where they lie: row by row, `` `` for a place without a qubit."""
+    """Qubits, couplers, which joins which, and the row and column of each qubit."""
     qubits = calibration["qubits"]
     return {
         "qubits": [f"Q{entry['qubit']}" for entry in qubits],

@@ -178,7 +178,7 @@ class _Door:
                 raise InputError("taskId", job.id, f"its results are more than {_RESULTS_BYTE} bytes: ask for fewer circuits at once")
             told |= await asyncio.to_thread(_results, self._machines[job.machine].calibration(), job, outcomes)
         elif job.is_final:
-            told |= {"errCode": 1, "errInfo": job.reason or f"the task was {job.state}"}
+            told |= {"errCode": 1, "errInfo": job.reason}
         return _give(told)
 
     async def _cancel(self, owner: str, body: bytes) -> Answer:

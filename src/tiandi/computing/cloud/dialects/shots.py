@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from tiandi.computing.cloud.jobs import Job, Outcome
 
+FAILED = -1
+"""The state of a task; one that has a result has no state, since the clients do not agree on its name."""
 MOST_BYTE = 64 << 20
 """Of shots in one answer."""
 
@@ -26,7 +28,6 @@ def finished(task: str, outcome: Outcome) -> bytes:
     probability = {string[::-1]: number / outcome.shots for string, number in outcome.counts().items()}
     facts = {
         "experimentTaskId": task,
-        "status": "finished",
         "shots": outcome.shots,
         "measureQubitList": [f"Q{qubit}" for qubit in outcome.qubits],
         "probability": msgspec.json.encode(probability).decode(),
@@ -39,8 +40,7 @@ def finished(task: str, outcome: Outcome) -> bytes:
 
 def failed(task: str, job: Job) -> bytes:
     """What is told of a circuit whose job failed or was cancelled."""
-    reason = job.reason or f"the job was {job.state}"
-    return msgspec.json.encode({"experimentTaskId": task, "status": "failed", "errorMessage": reason})
+    return msgspec.json.encode({"experimentTaskId": task, "status": FAILED, "errorMessage": job.reason})
 
 
 def table(bits: NDArray[np.uint8]) -> bytes:

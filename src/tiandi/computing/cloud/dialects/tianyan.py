@@ -1,8 +1,9 @@
 """The dialect of the Tianyan and GuoDun clouds: QCIS for machines of the Zuchongzhi kind, over JSON in an envelope.
 
-Every answer is ``{code, message, msg, data}`` with code 0 (the web's door: 200), which their clients look at; a refusal has status 200 and
-another code, but for a token that is not valid: status 401 makes the clients log in again. Observed of cqlib 1.3.11, cqlib-guodun 0.1.0,
-cqlib-tianyan 0.1.0b2, cqlib-adapter 0.3.3 and tensorcircuit-ng 1.10.0. Their pickled waveforms are not served.
+Every answer is ``{code, msg, data}`` with code 0 (the web's door: 200), which their clients look at; a refusal has status 200 and another
+code, but for a token that is not valid: status 401 makes the clients log in again. At a login and at the web's door the words of an error
+are its ``message``; both names in one answer are more than one of the clients takes. Observed of cqlib 1.3.11, cqlib-guodun 0.1.0,
+cqlib-tianyan 0.1.0b2, cqlib-adapter 0.3.3 and tensorcircuit-ng 1.10.0. The pickled waveforms of the GuoDun cloud are not served.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from tiandi.errors import InputError, NotAuthorised
 LOGINS = ("/qccp-auth/oauth2/sdk/opnId", "/api-uaa/oauth/token")
 DOORS = ("/qccp-quantum/sdk", "/experiment/sdk")
 WEB = "/qccp-quantum/experiments/quantum/computer"
+PUBLIC = "quantumComputer/config"
+"""Asked without a token by its client; tells as much as the web's door."""
 LOGIN_LIMIT_BYTE = 4096
 FORM = b"application/x-www-form-urlencoded"
 
@@ -63,25 +66,31 @@ def routes(cloud: Cloud) -> list[ASGIRouteHandler]:
     return [
         *logins,
         *(route(path, door.answer, refuse=refuse, is_mount=True) for path in DOORS),
-        route(WEB, door.tell, refuse=refuse, is_mount=True),
+        route(WEB, door.tell, refuse=refuse_web, is_mount=True),
     ]
 
 
 def refuse(error: Exception) -> Answer:
     """How an error is told."""
     code, status, words = reason(error)
-    return answer({"code": code, "message": words, "msg": words, "data": None}, status)
+    return answer({"code": code, "msg": words, "data": None}, status)
+
+
+def refuse_web(error: Exception) -> Answer:
+    """How logins and the web's door tell an error."""
+    code, status, words = reason(error)
+    return answer({"code": code, "message": words, "data": None}, status)
 
 
 def refuse_login(error: Exception) -> Answer:
     """How a login is refused: status 200, for the clients show the message of no other."""
-    told = refuse(error)
+    told = refuse_web(error)
     return Answer(200, told.body) if isinstance(error, NotAuthorised) else told
 
 
 def give(data: Any, code: int = 0) -> Answer:
     """``data`` in the envelope."""
-    return answer({"code": code, "message": "success", "msg": "success", "data": data})
+    return answer({"code": code, "msg": "success", "data": data})
 
 
 class _Door:
@@ -103,7 +112,6 @@ class _Door:
         self._table |= {
             "experiment/qcis/rule/verify": _Operation("POST", self._verify),
             "quantumComputer/list": _Operation("GET", self._list),
-            "quantumComputer/config": _Operation("GET", self._list),
             "generateWaveformDiagram": _Operation("POST", _no_waveforms),
             "getWaveformDiagram": _Operation("GET", _no_waveforms),
         }
@@ -120,8 +128,11 @@ class _Door:
 
     async def answer(self, scope: HTTPScope, receive: Receive) -> Answer:
         """Answer one request of the SDK's door."""
-        owner = await self._tokens.authenticate(bearer(scope))
         path = "/".join(path_segments(scope)[2:])
+        if path == PUBLIC:
+            require_method(scope, ("GET",))
+            return give(self._codes.listing())
+        owner = await self._tokens.authenticate(bearer(scope))
         configured = path.removeprefix("experiment/download/config/")
         if configured != path:
             require_method(scope, ("GET",))
@@ -155,10 +166,10 @@ class _Door:
     async def _list(self, _: str, __: HTTPScope, ___: Receive) -> Answer:
         return give(self._codes.listing())
 
-    async def _verify(self, _: str, scope: HTTPScope, receive: Receive) -> Answer:
+    async def _verify(self, owner: str, scope: HTTPScope, receive: Receive) -> Answer:
         given = decode(await read_body(scope, receive), _check)
         await self._cloud.check(
-            Submission(machine=self._codes.name(given.computer), programs=[given.qcis], shots=1, language=require_qcis("qcis"))
+            Submission(machine=self._codes.name(given.computer), programs=[given.qcis], shots=1, language=require_qcis("qcis")), owner=owner
         )
         return give(None)
 

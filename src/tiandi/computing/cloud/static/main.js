@@ -3,7 +3,7 @@ import { ask, get } from "./api.js";
 import { h, refill } from "./dom.js";
 import { chooseJob, forgetJobs, showJobs, takeJob } from "./jobs.js";
 import { showMap, sizeOf } from "./map.js";
-import { showSubmit } from "./submit.js";
+import { forgetTyped, showSubmit } from "./submit.js";
 import { firstLanguage, language, loadWords, nextLanguage, say, sayNumber } from "./words.js";
 
 const at = (id) => document.getElementById(id);
@@ -26,6 +26,9 @@ function showLogin(why = "") {
   forgetJobs();
   Object.assign(state, { user: null, machines: [], machine: null });
   state.calibrations.clear();
+  // Nothing of whoever was here is left for who comes next.
+  for (const id of ["list", "map", "submit", "jobs"]) refill(at(id));
+  forgetTyped();
   drawHead();
   const key = h("input", { type: "password", name: "key", autocomplete: "off", required: true, maxlength: 200, spellcheck: "false" });
   const said = h("p", { class: "said bad", role: "alert", hidden: !why }, why);

@@ -4,7 +4,7 @@ import { FIGURES, TWO_QUBIT, colourOf, gradient, inkOn, scaleOf } from "./figure
 import { say, sayGigahertz, sayMicroseconds, sayNanoseconds, sayShare } from "./words.js";
 
 const STEP = 40;
-const RADIUS = 14;
+const RADIUS = 15;
 let figure = FIGURES[0].name;
 let pinned = null;
 
@@ -49,7 +49,7 @@ function legend(given, scale) {
   if (scale === null) return null;
   const colours = gradient(24);
   const bar = s("svg", { class: "scale", viewBox: "0 0 24 1", preserveAspectRatio: "none", "aria-hidden": "true" },
-    colours.map((colour, i) => s("rect", { x: i, y: 0, width: 1.05, height: 1, fill: colour })));
+    colours.map((colour, i) => s("rect", { x: i, y: 0, width: 1, height: 1, fill: colour, "shape-rendering": "crispEdges" })));
   return h("div", { class: "legend" },
     h("span", { class: "legend-name" }, given === TWO_QUBIT ? say("couplers_by") : say("qubits_by", { figure: say(given.name) })),
     h("span", { class: "ends" }, h("span", {}, `${say("best")} ${given.write(scale.best)}`), bar, h("span", {}, `${given.write(scale.worst)} ${say("worst")}`)));
@@ -69,13 +69,14 @@ function placesOf(calibration) {
 
 function lattice(calibration, scales, show) {
   const places = placesOf(calibration);
-  const width = Math.max(...places.map((place) => place.x)) + STEP;
-  const height = Math.max(...places.map((place) => place.y)) + STEP;
+  const edge = RADIUS + 4;
+  const width = Math.max(...places.map((place) => place.x)) + 2 * edge;
+  const height = Math.max(...places.map((place) => place.y)) + 2 * edge;
   const settle = () => show(pinned);
   const lines = calibration.couplers.map((coupler) => couplerLine(coupler, places, scales.couplers, show, settle));
   const dots = calibration.qubits.map((qubit) => qubitDot(qubit, places[qubit.qubit], scales.qubits, show, settle));
   dots[0]?.setAttribute("tabindex", "0");
-  const picture = s("svg", { class: "lattice", viewBox: `${-STEP / 2} ${-STEP / 2} ${width} ${height}`, role: "group", "aria-label": say("map_of", { machine: calibration.machine }) }, lines, dots);
+  const picture = s("svg", { class: "lattice", preserveAspectRatio: "xMidYMin meet", viewBox: `${-edge} ${-edge} ${width} ${height}`, role: "group", "aria-label": say("map_of", { machine: calibration.machine }) }, lines, dots);
   picture.addEventListener("keydown", (event) => walk(event, dots, places));
   return picture;
 }

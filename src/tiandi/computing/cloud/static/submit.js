@@ -9,7 +9,9 @@ const EXAMPLES = {
   OriginIR: "QINIT 2\nCREG 2\nH q[0]\nCNOT q[0],q[1]\nMEASURE q[0],c[0]\nMEASURE q[1],c[1]\n",
 };
 // What was typed outlives a change of the language or machine.
-const typed = { program: EXAMPLES.QCIS, shots: "1000", name: "", priority: "5", compile: true };
+const fresh = () => ({ program: EXAMPLES.QCIS, shots: "1000", name: "", priority: "5", compile: true });
+let typed = fresh();
+export function forgetTyped() { typed = fresh(); }
 
 export function showSubmit(section, { machines, machine, onMachine, onJob }) {
   const program = h("textarea", { name: "program", rows: 10, spellcheck: "false", autocapitalize: "off", required: true, oninput: () => { typed.program = program.value; } });
