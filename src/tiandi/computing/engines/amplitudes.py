@@ -47,6 +47,7 @@ class Amplitudes:
 
     @parts.setter
     def parts(self, values: NDArray[np.floating[Any]]) -> None:
+        """Begin anew from other amplitudes."""
         bits = len(self._places)
         self._places = [bits - 1 - qubit for qubit in range(bits)]
         self._parts[:] = 0

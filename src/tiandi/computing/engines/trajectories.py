@@ -27,6 +27,7 @@ FUSED = 3
 SHOT_BYTE, STRIKE_BYTE = 150, 250
 """What a shot takes before it is run, and each strike of it."""
 MOST_AT_ONCE = 1 << 20
+"""Shots whose strikes are drawn together."""
 ComplexArray = NDArray[np.complex128]
 Strike = tuple[int, tuple[tuple[int, int], ...]]
 """What strikes a shot in one block: the block's number; place in the block and outcome of each."""
