@@ -145,7 +145,7 @@ async def _opened(path: Path) -> SqliteDatabase:
     database = SqliteDatabase(path, serving=True)
     await create_tables(database)
     for number in range(USERS):
-        quotas = users.Quotas(most_waiting=10_000_000, shots_a_day=10**15)
+        quotas = users.Quotas(most_waiting=10_000_000, shots_a_day=10**15, program_mb_a_day=10**9)
         await database.run(users.add_user, f"user-{number}", quotas)
     return database
 

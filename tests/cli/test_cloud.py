@@ -26,9 +26,11 @@ def test_accounts_are_made_changed_and_shown(tmp_path: Path, capsys: pytest.Capt
     store = ("--store", tmp_path / "cloud.sqlite")
     key = tiandi(capsys, "users", "add", "anna", "--share", 2, "--most-waiting", 7, *store).strip()
     assert len(key) == 64
-    told = json.loads(tiandi(capsys, "users", "change", "anna", "--shots-a-day", 5, "--disabled", "--json", *store))
+    told = json.loads(
+        tiandi(capsys, "users", "change", "anna", "--shots-a-day", 5, "--program-mb-a-day", 3, "--disabled", "--json", *store)
+    )
     assert not told["enabled"]
-    assert told["quotas"] == {"share": 2.0, "highest_priority": 5, "most_waiting": 7, "shots_a_day": 5}
+    assert told["quotas"] == {"share": 2.0, "highest_priority": 5, "most_waiting": 7, "shots_a_day": 5, "program_mb_a_day": 3}
     assert "anna (shut)" in tiandi(capsys, "users", "list", *store)
     second = json.loads(tiandi(capsys, "users", "key", "anna", "--json", *store))["key"]
     shown = tiandi(capsys, "users", "keys", "anna", *store)

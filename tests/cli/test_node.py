@@ -51,7 +51,7 @@ def test_prepare_makes_a_folder_for_each_node_that_its_kme_takes(tmp_path: Path)
 
 
 def test_the_hosts_of_the_guide_can_be_prepared(tmp_path: Path) -> None:
-    done = prepared(tmp_path, (DOCS / "examples" / "ring-hosts.toml").read_text(encoding="utf-8"))
+    done = prepared(tmp_path, (DOCS / "examples" / "hosts" / "ring.toml").read_text(encoding="utf-8"))
     assert (done.returncode, done.stderr) == (0, "")
     guide = (DOCS / "several-hosts.md").read_text(encoding="utf-8")
     for folder in sorted(path for path in (tmp_path / "made").iterdir() if path.name != "pki"):

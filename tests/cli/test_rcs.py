@@ -23,7 +23,7 @@ def test_a_person_reads_cost_result_and_expectation(capsys: pytest.CaptureFixtur
     assert told.err.startswith("engine: tensor network, ")
     assert told.err.endswith(f"written: {figure}\n")
     for part in (
-        "Zuchongzhi 2.1: 8 qubits, 8 cycles, full circuit, 100 samples",
+        "Zuchongzhi 2.1: 8 qubits, 8 cycles of ABCDCDAB, full circuit, 100 samples",
         "XEB, linear",
         "product formula",
         "reported, 60 x 24 cycles",
@@ -37,11 +37,16 @@ def test_a_person_reads_cost_result_and_expectation(capsys: pytest.CaptureFixtur
 def test_a_program_reads_json(capsys: pytest.CaptureFixture[str], circuit: str) -> None:
     app([*SMALL, "--circuit", circuit, "--json"], result_action="return_value")
     found = json.loads(capsys.readouterr().out)
-    assert found["circuit"] == circuit
+    assert (found["circuit"], found["sequence"]) == (circuit, "ABCDCDAB")
     assert len(found["qubits"]) == 8
     assert found["xeb_linear"]["shots"] == 100
     assert found["product_formula"] < found["expected"]
     assert found["published"]["xeb"]["label"] == "published"
+
+
+def test_another_sequence_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    app([*SMALL, "--sequence", "ADCBCBAD"], result_action="return_value")
+    assert "8 cycles of ADCBCBAD, full circuit" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -51,6 +56,7 @@ def test_a_program_reads_json(capsys: pytest.CaptureFixture[str], circuit: str) 
         (["zuchongzhi-2.1", "--qubits", "99", "--cycles", "8"], "qubits"),
         ([*SMALL, "--figure", "/nowhere/figure.png"], "figure"),
         ([*SMALL, "--figure", "figure.doc"], "figure"),
+        ([*SMALL, "--sequence", "ABCDE"], "sequence"),
     ],
 )
 def test_bad_input_is_named(arguments: list[str], field: str) -> None:

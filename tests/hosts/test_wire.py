@@ -247,6 +247,30 @@ def test_a_certificate_of_another_authority_is_refused_by_either_end(tmp_path: P
     run(wrong_client())
 
 
+def test_peers_that_never_shake_hands_have_a_limit(contexts: Callable[..., ssl.SSLContext], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiandi.hosts.wire.HANDSHAKES", 4)
+
+    async def work() -> None:
+        arrived: asyncio.Queue[Wire] = asyncio.Queue()
+        server = await listen(ANYWHERE, contexts("server"), arrived.put_nowait)
+        address = Address(*server.sockets[0].getsockname()[:2])
+        silent = [await asyncio.open_connection(*address) for _ in range(10)]
+        async with asyncio.timeout(5.0):
+            for reader, _ in silent[:6]:
+                with contextlib.suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+        peer = await dial(address, contexts("client"), 5.0)
+        peer.send(CONTROL, b"hello")
+        assert bytes((await (await arrived.get()).receive(5.0)).payload) == b"hello"
+        await peer.close(5.0)
+        server.close()
+        for _, writer in silent:
+            writer.close()
+        await asyncio.sleep(0.05)
+
+    run(work())
+
+
 def test_tls_below_1_3_is_refused(contexts: Callable[..., ssl.SSLContext]) -> None:
     async def work() -> None:
         client = contexts("client")

@@ -17,9 +17,12 @@ import msgspec
 import pytest
 
 from tiandi.errors import InputError, NoRoute, StateError
+from tiandi.kms.etsi014 import KeyRequest
+from tiandi.kms.keys import SupplyKey
 from tiandi.kms.store import audit
 from tiandi.kms.store.master_keys import open_master_key
 from tiandi.quantum.link import LinkBlock
+from tiandi.scenario import customers
 from tiandi.scenario.link_workers import LinkWorkers
 from tiandi.scenario.living import LivingNetwork
 from tiandi.scenario.living_state import Remembered, StateLock, find_running, read_remembered
@@ -184,6 +187,34 @@ def test_a_fibre_is_cut_and_mended(ring: Watcher) -> None:
     assert ring.see(living.link, EAST).state == "up"
     ring.until(lambda: ring.see(living.link, EAST).funnel.secret_bit > before.secret_bit, "key after the mending")
     assert ring.see(living.pair, "North", "East").route == ["North", "East"]
+
+
+def test_a_pair_without_a_way_asks_less_and_less_and_again_when_there_is_one(ring: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    living = ring.living
+    pair = next(pair for ends, pair in living.customers.pairs.items() if "East" in ends)
+    entity = living.network.entity(pair.ends[0])
+    real = entity.get_keys
+    asked: list[float] = []
+
+    async def counted(master: str, slave: str, request: KeyRequest) -> list[SupplyKey]:
+        if (master, slave) == pair.saes:
+            asked.append(time.monotonic())
+        return await real(master, slave, request)
+
+    monkeypatch.setattr(entity, "get_keys", counted)
+    monkeypatch.setattr(customers, "TICK_S", 0.02)
+    links = [line.name for line in ring.view.links if "East" in line.ends]
+    for link in links:
+        ring.do(living.cut(link, True))
+    try:
+        ring.until(lambda: pair.pause > 0, "a request that fails")
+        first, begin_s = len(asked), time.monotonic()
+        time.sleep(2.0)  # 100 ticks less the time that each takes: 1, 3, 7, 15, 31, 63 between requests.
+        assert len(asked) - first <= 6
+    finally:
+        for link in links:
+            ring.do(living.cut(link, False))
+    ring.until(lambda: pair.pause == 0 and not pair.failed and asked[-1] > begin_s + 2.0, "keys again")
 
 
 def test_a_compromised_relay_learns_what_passes(ring: Watcher) -> None:

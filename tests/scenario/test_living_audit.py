@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from tiandi.errors import InputError
+from tiandi.kms.store.database import Transaction
 from tiandi.kms.store.journal import read_journal
 from tiandi.scenario.living import LivingNetwork
 from tiandi.scenario.scenario import load_scenario
@@ -131,8 +132,35 @@ def test_a_changed_page_is_told(tmp_path: Path) -> None:
         database.execute("UPDATE journal SET entries = CAST(CAST(entries AS TEXT) || ' ' AS BLOB) WHERE number = 2")
     database.close()
     with LivingNetwork(load_scenario("ring"), tmp_path, speed=60.0) as living:
-        broken = Ring(living).audit(node="West", limit=1000).broken
-    assert broken == ["West: chain sqlite, page 2"]
+        assert Ring(living).audit(node="West", limit=1000).broken == ["West: chain sqlite, page 2"]
+
+
+NO_TIME = b'[{"time_ms":1000000000000000000,"stock":"s","before":"","after":"a","bit":1}]'
+
+
+@pytest.mark.parametrize("page", [b"", b"[]", b"{", b"\xff", NO_TIME])
+def test_a_page_that_says_nothing_is_told_to_those_who_seek_by_time(ring: Ring, page: bytes) -> None:
+    database = ring.living.network.entity("West").database
+    newest = ring.audit(node="West", limit=1).lines[0]
+    middle = (newest.page + 1) // 2  # Where a search by halves looks first.
+    query = "UPDATE journal SET entries = $1 WHERE chain = $2 AND number = $3"
+
+    async def put(entries: bytes) -> bytes:
+        async def work(transaction: Transaction) -> bytes:
+            [(before,)] = await transaction.rows("SELECT entries FROM journal WHERE chain = $1 AND number = $2", newest.chain, middle)
+            await transaction.rows(query, entries, newest.chain, middle)
+            return bytes(before)
+
+        return await database.run(work)
+
+    before = ring.living.call(put(page))
+    try:
+        for until in ("", newest.time):
+            assert ring.audit(node="West", text="none has this", until=until).broken == [f"West: chain {newest.chain}, page {middle}"]
+            assert ring.audit(node="West", limit=1, until=until).lines
+    finally:
+        ring.living.call(put(before))
+    assert not ring.audit(node="West", text="none has this").broken
 
 
 @pytest.mark.parametrize(

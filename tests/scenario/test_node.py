@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import msgspec
 import numpy as np
 import pytest
@@ -198,6 +200,22 @@ def test_both_ends_of_a_link_report_the_same_blocks_and_go_on_after_a_kill(nodes
         time.sleep(0.3)
     both = blocks("West", "West - Middle") & blocks("Middle", "West - Middle")
     assert len(both) >= 2
+
+
+def test_the_qber_of_a_nodes_own_links_stands_in_the_reports_of_all(nodes: dict[str, Node], folder: Path) -> None:
+    made = nodes["East"].made
+    operator = CertificateAuthority(folder / "made" / "pki").issue("operator", "olga")
+    context = ssl.create_default_context(cafile=operator.authority)
+    context.load_cert_chain(operator.certificate, operator.private_key)
+    with httpx.Client(base_url=made.address, verify=context, trust_env=False) as client:
+        end_s = time.monotonic() + PATIENCE_S
+        while True:
+            told = {(entry["kme"], entry["neighbour"]): entry["qber"] for entry in client.get("/admin/v1/network").json()}
+            if len(told) == 4 and None not in told.values():
+                break
+            assert time.monotonic() < end_s, told
+            time.sleep(0.3)
+    assert all(0.0 < qber < 0.05 for qber in told.values()), told
 
 
 def test_the_twin_gives_light_to_the_other_end_of_the_link_and_to_nobody_else(nodes: dict[str, Node]) -> None:

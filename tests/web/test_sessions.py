@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import pytest
 
 from tiandi.errors import NotAuthorised
@@ -66,6 +69,20 @@ def test_a_session_that_is_logged_out_is_over() -> None:
     kept.log_out(one)
     assert (kept.role(one), kept.role(other)) == (None, "viewer")
     kept.log_out("never")
+
+
+def test_a_session_whose_file_is_removed_is_over(tmp_path: Path) -> None:
+    kept = Sessions(folder=tmp_path)
+    first, second = (kept.log_in(kept.offer(role))[0] for role in ("viewer", "operator"))  # type: ignore[arg-type]
+    files = {file.name: file for file in (tmp_path / "sessions").iterdir()}
+    files[hashlib.sha256(first.encode()).hexdigest()].unlink()
+    assert (kept.role(first), kept.role(second)) == (None, "operator")
+    link = kept.offer("viewer")
+    for file in (tmp_path / "links").iterdir():
+        file.unlink()
+    with pytest.raises(NotAuthorised):
+        kept.log_in(link)
+    assert kept.role(second) == "operator"
 
 
 def test_of_too_many_the_oldest_goes() -> None:

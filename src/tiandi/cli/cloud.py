@@ -49,13 +49,13 @@ class QuotaOptions:
     highest_priority: Annotated[int | None, Parameter(help="Of the user's jobs, 0 to 9; usual: 5.")] = None
     most_waiting: Annotated[int | None, Parameter(help="Jobs that wait at once; usual: 1000.")] = None
     shots_a_day: Annotated[int | None, Parameter(help="Of all circuits together, a day of UTC; usual: 10,000,000.")] = None
+    program_mb_a_day: Annotated[int | None, Parameter(help="MiB of programs, a day of UTC; usual: 100.")] = None
 
     def applied(self, quotas: Quotas) -> Quotas:
         """``quotas`` with what is given."""
         import msgspec
 
-        given = {name: getattr(self, name) for name in ("share", "highest_priority", "most_waiting", "shots_a_day")}
-        return msgspec.structs.replace(quotas, **{name: value for name, value in given.items() if value is not None})
+        return msgspec.structs.replace(quotas, **{name: value for name, value in vars(self).items() if value is not None})
 
 
 @app.command

@@ -36,6 +36,12 @@ def rcs(
         Literal["full", "patch", "elided"],
         Parameter(help="full; patch: without the gates between two halves; elided: without the first few of them."),
     ] = "full",
+    sequence: Annotated[
+        str,
+        Parameter(
+            help="Layers of two-qubit gates in turn. ABCDCDAB: as in the papers; ADCBCBAD: ours, rows pair by pair, far easier to contract."
+        ),
+    ] = "ABCDCDAB",
     figure: Annotated[Path | None, Parameter(help="Draw the histogram of the samples' ideal probabilities (.png, .svg or .pdf).")] = None,
     json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object instead of text.")] = False,
 ) -> None:
@@ -43,7 +49,7 @@ def rcs(
     _require_drawable(figure)
     from tiandi.computing.sampling.experiment import prepare, run
 
-    experiment = prepare(machine, qubits=qubits, cycles=cycles, shots=shots, seed=seed, circuit=circuit)
+    experiment = prepare(machine, qubits=qubits, cycles=cycles, shots=shots, seed=seed, circuit=circuit, sequence=sequence)
     with _progress() as tell:
         tell("looking for a path", 0, 1)
         cost = experiment.cost()
@@ -69,7 +75,7 @@ def rcs(
 def _show(experiment: Experiment, result: Result) -> None:
     twin, linear, logarithmic = experiment.twin, result.linear, result.logarithmic
     size = f"{len(experiment.qubits)} qubits, {experiment.cycles} cycles"
-    print(f"{twin.sheet.name}: {size}, {experiment.kind} circuit, {linear.shots:,} samples")
+    print(f"{twin.sheet.name}: {size} of {experiment.sequence}, {experiment.kind} circuit, {linear.shots:,} samples")
     deviations = (linear.value - result.expected) / math.hypot(linear.error, result.expected_error)
     rows = [
         ("XEB, linear", f"{linear.value:.5f} +- {linear.error:.5f}"),
@@ -99,6 +105,7 @@ def _as_json(experiment: Experiment, result: Result) -> dict[str, Any]:
         "qubits": experiment.qubits,
         "cycles": experiment.cycles,
         "circuit": experiment.kind,
+        "sequence": experiment.sequence,
         "engine": "tensor network",
         "xeb_linear": result.linear,
         "xeb_logarithmic": result.logarithmic,

@@ -20,11 +20,13 @@ import numpy as np
 
 from tiandi.bits import Data
 from tiandi.errors import DistillationAborted, InputError, ProtocolViolation
+from tiandi.handshakes import Handshakes
 
 HEADER = struct.Struct(">II")
 GREETING_BYTE = 1 << 20
 """Longest frame before the ends have agreed on anything."""
-HANDSHAKE_S = 10.0
+HANDSHAKES = 64
+"""Peers that shake hands at a door at once; there is one that is meant."""
 ROOM_BYTE = 1 << 18
 CONTROL = 2**32 - 1
 """The number of frames that are of no block."""
@@ -290,8 +292,8 @@ async def listen(address: Address, tls: ssl.SSLContext | None, greet: Callable[[
     """A server that hands every connection to ``greet``. Raises InputError for an address that is taken or not of this host."""
     loop = asyncio.get_running_loop()
     try:
-        handshake_s = None if tls is None else HANDSHAKE_S  # Until then nobody counts who is there.
-        return await loop.create_server(lambda: Wire(greet), address.host, address.port, ssl=tls, ssl_handshake_timeout=handshake_s)
+        door = (lambda: Wire(greet)) if tls is None else Handshakes(tls, lambda: Wire(greet), limit=lambda: HANDSHAKES).door
+        return await loop.create_server(door, address.host, address.port)
     except OSError as error:
         raise InputError("listen", str(address), f"cannot be listened at: {(error.strerror or str(error)).lower()}") from None
 

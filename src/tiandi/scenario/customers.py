@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tiandi.errors import TiandiError
+from tiandi.control.routing import RoutePolicy
+from tiandi.errors import NoRoute, TiandiError
 from tiandi.kms.directory import PairPolicy
 from tiandi.kms.etsi014 import KEY_SIZE_BIT, MAX_KEY_PER_REQUEST, KeyRequest
 from tiandi.planning.inputs import Demand
@@ -30,6 +31,8 @@ DAY_SWING, BUSIEST_HOUR, HOURS, DEG_PER_HOUR = 0.6, 15.0, 24.0, 15.0
 """Demand swings by this share of its mean, with its top in the afternoon of the pair's mean longitude (assumed)."""
 MOST_OWED_S = 60.0
 """Simulated time for which a customer who got nothing asks later; older wishes lapse."""
+LONGEST_PAUSE = 64
+"""Ticks between two requests of a pair while no way of its holds key: what is ordered then is mostly given up again."""
 LARGEST_KEY_BIT = 8192
 MEMORY_S = 10.0
 """Real time over which a rate is averaged."""
@@ -51,6 +54,9 @@ class Customers:
     served: datetime | None = None
     failed: bool = False
     busy: bool = False
+    pause: int = 0
+    """Ticks from one request to the next while there is no way."""
+    waited: int = 0
     keys: int = 0
     delivered_bit: int = 0
     seen: dict[str, int] = field(default_factory=dict)
@@ -105,7 +111,7 @@ class CustomerBase:
                 wanted_bps = pair.wanted_bps(now)
                 most_bit = max(2.0 * KEY_SIZE_BIT, wanted_bps * max(MOST_OWED_S, 4.0 * gone_s))
                 pair.owed_bit = min(pair.owed_bit + wanted_bps * gone_s, most_bit)
-                if pair.owed_bit >= KEY_SIZE_BIT and not pair.busy:
+                if pair.owed_bit >= KEY_SIZE_BIT and not pair.busy and self._is_time(pair):
                     pair.busy = True
                     task = asyncio.create_task(self._draw(pair))
                     self._tasks.add(task)
@@ -123,6 +129,23 @@ class CustomerBase:
         pair.served_bps += weight * (pair.got_bit / gone_s - pair.served_bps)
         pair.got_bit = 0
 
+    def _is_time(self, pair: Customers) -> bool:
+        """Whether to ask now; a pair that was without a way asks at once when there is one again."""
+        if pair.pause and not self._has_way(pair):
+            pair.waited += 1
+            return pair.waited >= pair.pause
+        pair.pause = 0
+        return True
+
+    def _has_way(self, pair: Customers) -> bool:
+        """Whether there are as many ways as the pair wants that each hold a key now."""
+        source, target = (kme_identity(end) for end in pair.ends)
+        paths, policy = pair.demand.paths, RoutePolicy(least_trust=pair.demand.least_trust)
+        try:
+            return len(self._network.controller.routes(source, target, KEY_SIZE_BIT, paths, policy=policy)) == paths
+        except NoRoute:
+            return False
+
     async def _draw(self, pair: Customers) -> None:
         """One request of the master, and the slave's for the same keys."""
         size_bit = KEY_SIZE_BIT
@@ -136,9 +159,10 @@ class CustomerBase:
             await target.get_keys_with_ids(slave, master, [key.key_id for key in keys])
         except TiandiError:
             pair.failed = True
+            pair.pause, pair.waited = 0 if self._has_way(pair) else min(2 * pair.pause + 1, LONGEST_PAUSE), 0
         else:
             bit = len(keys) * size_bit
-            pair.failed, pair.served = False, self._clock.now()
+            pair.failed, pair.served, pair.pause = False, self._clock.now(), 0
             pair.owed_bit -= bit
             pair.got_bit += bit
             pair.keys += len(keys)

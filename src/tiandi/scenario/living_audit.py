@@ -31,7 +31,19 @@ PORTION = 64
 """Pages read at once: the stores of all KMEs live on one thread, which must not be kept."""
 LONGEST_TEXT = 200
 
-_decode_entries = msgspec.json.Decoder(list[Entry])
+LATEST_MS = 253_402_300_800_000
+"""The end of the year 9999."""
+
+_decoder = msgspec.json.Decoder(list[Entry])
+
+
+def _entries_of(page: bytes) -> list[Entry]:
+    """What stands on a page; nothing where it was changed into what no journal has."""
+    try:
+        entries = _decoder.decode(page)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
+    return entries if all(0 <= entry.time_ms < LATEST_MS for entry in entries) else []
 
 
 @dataclass(frozen=True)
@@ -77,11 +89,7 @@ class _Chain:
 
     def _take(self, sought: Sought, number: int, page: bytes, digest: str) -> None:
         self.number = number - 1
-        try:
-            entries = _decode_entries.decode(page)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return  # It was changed, and is told of as broken.
-        for entry in reversed(entries):
+        for entry in reversed(_entries_of(page)):
             self.reached_ms = min(self.reached_ms, entry.time_ms)
             kind = entry.stock.partition(" ")[0]
             line = AuditLine(
@@ -147,7 +155,10 @@ async def _lasts(transaction: Transaction) -> list[tuple[str, int]]:
 
 
 async def _last_by(transaction: Transaction, chain: str, last: int, until_ms: float) -> int:
-    """The last page of a chain that began by then, by halves; 0 where there is none."""
+    """The last page of a chain that began by then, by halves; 0 where there is none.
+
+    One that was changed and says nothing is taken for such a page, which makes the search begin too late rather than too early.
+    """
     if math.isinf(until_ms):
         return last
     low, high = 0, last
@@ -155,7 +166,8 @@ async def _last_by(transaction: Transaction, chain: str, last: int, until_ms: fl
         middle = (low + high + 1) // 2
         query = "SELECT entries FROM journal WHERE chain = $1 AND number <= $2 ORDER BY number DESC LIMIT 1"
         rows = await transaction.rows(query, chain, middle)
-        if not rows or _decode_entries.decode(rows[0][0])[0].time_ms <= until_ms:
+        entries = _entries_of(bytes(rows[0][0])) if rows else []
+        if not entries or entries[0].time_ms <= until_ms:
             low = middle
         else:
             high = middle - 1

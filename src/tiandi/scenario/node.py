@@ -75,6 +75,7 @@ class NodeRun:
             keys=keys,
             credentials=self.configuration.credentials(),
             stock_bit=self._stock_bit,
+            measured=self._measured,
             trouble=self._trouble,
         )
 
@@ -94,6 +95,11 @@ class NodeRun:
     async def _stock_bit(self, peer: str) -> int:
         assert self._service is not None
         return await self._service.entity.stock_bit(peer)
+
+    def _measured(self, peer: str, qber: float) -> None:
+        """The KME reports it with its links, by which ways are found."""
+        assert self._service is not None
+        self._service.link_watch.qber[peer] = qber
 
     async def _trouble(self, link: str, why: str) -> None:
         """An alarm for operators of the KME; they close it."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from tiandi.errors import InputError, StateError
+from tiandi.errors import InputError
 from tiandi.hosts.recordings import Role
 from tiandi.hosts.wire import Address
 
@@ -73,12 +73,3 @@ def read_node(path: Path, name: str) -> NodeFile:
             except InputError as error:
                 raise InputError(f"links[{number}].{field}", getattr(link, field), error.limit) from None
     return msgspec.structs.replace(file, folder=path.parent)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a new file for its owner only. Raises StateError when that cannot be."""
-    try:
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_bytes(content)
-    except OSError as error:
-        raise StateError("file", str(path), f"cannot be written: {(error.strerror or '').lower()}") from None

@@ -61,7 +61,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Module:
-    """One end of a fibre link of the scenario; ``stock_bit`` asks the KME beside it how much key it holds to send to a peer."""
+    """One end of a fibre link of the scenario; ``stock_bit`` asks the KME beside it how much key it holds to send to a peer.
+
+    ``measured`` hears the QBER of each block with a peer, a share of 1.
+    """
 
     table: LinkEndTable
     planned: PlannedLink
@@ -70,6 +73,7 @@ class Module:
     keys: KeyFolder
     credentials: Credentials
     stock_bit: Callable[[str], Awaitable[int]]
+    measured: Callable[[str, float], None]
     trouble: Trouble
     blocks: int = 0
     key_bit: int = 0
@@ -124,8 +128,9 @@ class Module:
                 continue
             self.blocks, self.key_bit = self.blocks + 1, self.key_bit + block.key_bit
             await self.tell("")
-            qber = 100.0 * block.ledger.qber
-            _log.info("%s: block %s, %d bit of key, QBER %.2f %%", self.table.name, block.block_id, block.key_bit, qber)
+            qber = block.ledger.qber
+            self.measured(self.table.peer, qber)
+            _log.info("%s: block %s, %d bit of key, QBER %.2f %%", self.table.name, block.block_id, block.key_bit, 100.0 * qber)
         if report.broken is not None:
             await self.tell(report.broken)
         await asyncio.to_thread(prune_accounts, self.keys.path)

@@ -72,10 +72,15 @@ class _Secrets:
         return secret
 
     def find(self, secret: str) -> Role | None:
-        """Every hash is compared, each in constant time: how long it takes tells nothing of them."""
+        """Every hash is compared, each in constant time: how long it takes tells nothing of them.
+
+        Whoever removes its file ends a secret at once.
+        """
         wanted, now_s = _hash(secret), self._now()
         found = [entry for key, entry in self._entries.items() if hmac.compare_digest(key, wanted)]
-        return found[0].role if found and found[0].ends_s > now_s else None
+        if not found or found[0].ends_s <= now_s or (self._folder is not None and not (self._folder / wanted.hex()).exists()):
+            return None
+        return found[0].role
 
     def drop(self, secret: str) -> bool:
         """Forget it; whether it was there, and nobody else took it first."""

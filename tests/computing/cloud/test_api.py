@@ -454,6 +454,31 @@ def test_tls_by_certificate_files(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+def test_peers_that_never_shake_hands_have_a_limit(tmp_path: Path) -> None:
+    credentials = CertificateAuthority(tmp_path / "pki").issue("kme", "cloud", hosts=("127.0.0.1",))
+
+    async def work() -> None:
+        async with cloud(sqlite(tmp_path), "anna", workers=0) as running:
+            context = tls_context(credentials.certificate, credentials.private_key)
+            server = CloudServer(create_app(running), listen(0, protected=True), context=context, connection_limit=8)
+            await server.start()
+            place = httpx.URL(server.address)
+            silent = [await asyncio.open_connection(place.host, place.port) for _ in range(20)]
+            async with asyncio.timeout(5.0):
+                for reader, _ in silent[:12]:  # Long before their time is over.
+                    with suppress(ConnectionResetError):
+                        assert await reader.read() == b""
+            trusting = ssl.create_default_context(cafile=str(credentials.authority))
+            async with httpx.AsyncClient(base_url=server.address, verify=trusting, trust_env=False) as client:
+                assert (await client.get("/healthz")).status_code == 200
+            assert not silent[-1][0].at_eof()
+            await server.stop()
+            for _, writer in silent:
+                writer.close()
+
+    asyncio.run(work())
+
+
 def test_only_with_tls_do_others_reach_it() -> None:
     with pytest.raises(InputError, match="needs --certificate"):
         listen(0, "0.0.0.0")

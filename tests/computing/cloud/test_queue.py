@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.computing.cloud.stores import OpenDatabase, audit, bell, sqlite, store
 from tiandi.computing.cloud import queue, users
-from tiandi.computing.cloud.database import Database
+from tiandi.computing.cloud.database import Database, Transaction
 from tiandi.computing.cloud.jobs import JobConflict, JobNotFound, Outcome, QuotaExceeded
 from tiandi.computing.cloud.queue import Taken
 from tiandi.computing.cloud.users import Quotas
@@ -66,7 +66,7 @@ def test_a_second_result_is_never_kept(opened: OpenDatabase) -> None:
         first = await taken_of(database, "one")
         await database.run(queue.keep_alive, "one", 0.0)
         assert await database.read(queue.dead_servers, time.time()) == ["one"]
-        assert await database.run(queue.take_back, "one")
+        assert await database.run(queue.take_back, "one", died=True)
         second = await taken_of(database, "two")
         assert (second.job_id, second.fence) == (first.job_id, first.fence + 1)
         assert await database.read(queue.lost_jobs, "one", [(first.job_id, first.fence)]) == [job.id]
@@ -87,6 +87,23 @@ def test_a_job_that_kills_its_worker_is_given_up_the_third_time(opened: OpenData
             await database.run(queue.give_again, await taken_of(database), "signal SIGKILL", 0.1)
         ended = await database.read(queue.find_job, "anna", job.id)
         assert (ended.state, ended.reason) == ("failed", "its worker died 3 times (signal SIGKILL)")
+
+    run(opened, work, "anna")
+
+
+def test_a_job_that_kills_its_server_is_given_up_the_third_time(opened: OpenDatabase) -> None:
+    async def work(database: Database) -> None:
+        job, _ = await database.run(queue.submit, "anna", bell())
+        for number in range(2 * queue.MOST_DEATHS):  # Servers that close in order are no deaths.
+            await taken_of(database, f"closed-{number}")
+            assert await database.run(queue.take_back, f"closed-{number}", died=False)
+        for number in range(queue.MOST_DEATHS):
+            assert (await database.read(queue.find_job, "anna", job.id)).state == "queued"
+            await taken_of(database, f"dead-{number}")
+            assert await database.run(queue.take_back, f"dead-{number}", died=True)
+        ended = await database.read(queue.find_job, "anna", job.id)
+        assert (ended.state, ended.reason) == ("failed", "its worker died 3 times (the last time with its server)")
+        assert await database.run(queue.take, "next") is None
 
     run(opened, work, "anna")
 
@@ -141,6 +158,25 @@ def test_quotas_hold(opened: OpenDatabase) -> None:
         assert (account.waiting, account.running, account.shots_today) == (2, 1, 701)
 
     run(opened, work, "anna", quotas=Quotas(most_waiting=2, shots_a_day=1000))
+
+
+def test_programs_have_a_quota_a_day(opened: OpenDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(database: Database) -> None:
+        long = "# " + 600_000 * "." + "\n"
+        first, _ = await database.run(queue.submit, "anna", bell(programs=[long]), request="one")
+        with pytest.raises(QuotaExceeded, match=r"6000.. bytes of programs came today and 6000.. more are sent: a day has 1 MiB"):
+            await database.run(queue.submit, "anna", bell(programs=[long]))
+        assert (await database.run(queue.submit, "anna", bell(programs=[long]), request="one"))[0].id == first.id
+        await database.run(queue.submit, "anna", bell())
+        before = (await database.read(users.find_user, "anna")).program_byte_today
+        assert 600_000 < before < 601_000
+        tomorrow = users.today() + 1
+        for module in (users, queue):
+            monkeypatch.setattr(module, "today", lambda _now_s=None: tomorrow)
+        await database.run(queue.submit, "anna", bell(programs=[long]))
+        assert (await database.read(users.find_user, "anna")).program_byte_today < before
+
+    run(opened, work, "anna", quotas=Quotas(program_mb_a_day=1))
 
 
 def test_cancel_in_every_state(opened: OpenDatabase) -> None:
@@ -331,3 +367,20 @@ def test_stopping_a_job_at_once_costs_its_user(opened: OpenDatabase) -> None:
         assert 5 <= owners.count("anna") <= 7
 
     run(opened, work, "anna", "bert")
+
+
+def test_whoever_cancels_pays_for_what_the_worker_still_did(opened: OpenDatabase) -> None:
+    async def work(database: Database) -> None:
+        async def had(transaction: Transaction) -> float:
+            return float((await transaction.rows("SELECT had FROM users WHERE name = 'anna'"))[0][0])
+
+        await database.run(queue.submit, "anna", bell())
+        taken = await taken_of(database)
+        await database.run(queue.cancel, "anna", taken.job_id)
+        before = await database.read(had)
+        for _ in range(2):  # Once is enough, however often it is told.
+            assert not await database.run(queue.give_again, taken, "signal SIGKILL", 101.0)
+            assert await database.read(had) == pytest.approx(before + 100.0 / 2.0)
+        assert (await database.read(queue.find_job, "anna", taken.job_id)).busy_s == 101.0
+
+    run(opened, work, "anna", quotas=Quotas(share=2.0))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import rustworkx
 
-from tiandi.computing.machines.lattice import NO_PATTERN, Lattice
+from tiandi.computing.machines.lattice import NO_PATTERN, Lattice, checkerboard, rotated_square, square
 from tiandi.computing.machines.layouts import lattice_of, subset
 from tiandi.computing.machines.sheets import Layout, find_sheet, load_sheets
 from tiandi.errors import InputError
@@ -43,6 +45,36 @@ def test_each_pattern_is_a_matching(name: str) -> None:
     for kind in range(4):
         qubits = lattice.couplers[lattice.pattern == kind].ravel()
         assert len(set(qubits.tolist())) == len(qubits)
+
+
+def layer_as_cirq_numbers_it(row: int, column: int, *, vertical: bool) -> int:
+    """Layer A to D (0 to 3) of the coupler from (row, column) of a square grid downwards (``vertical``) or to the right.
+
+    By the rule of Cirq 1.7's GridInteractionLayer, in GRID_STAGGERED_PATTERN: A and B vertical with offsets 0 and 1, C and D horizontal
+    with offsets 1 and 0; a layer holds couplers of the rows (columns) with an even number that begin at an even place after the offset,
+    and of those with an odd one that begin at an odd place.
+    """
+    along, across = (row, column) if vertical else (column, row)
+    offset = (along - across) % 2
+    return offset if vertical else 3 - offset
+
+
+@pytest.mark.parametrize(
+    ("lattice", "row_and_column"),
+    [
+        (rotated_square(11, 6), lambda row, column: ((row + 2 * column + row % 2) // 2, (row - 2 * column - row % 2) // 2)),
+        (checkerboard(9, 9), lambda row, column: ((column - row) // 2, 1 - (row + column) // 2)),
+        (square(6, 5), lambda row, column: (column, -row)),
+    ],
+    ids=["rotated square", "checkerboard", "square"],
+)
+def test_layers_are_those_of_cirq(lattice: Lattice, row_and_column: Callable[[int, int], tuple[int, int]]) -> None:
+    """On a square grid that the lattice, turned, is a part of."""
+    place = [row_and_column(row, column) for row, column in lattice.position.tolist()]
+    for (first, second), kind in zip(lattice.couplers.tolist(), lattice.pattern.tolist(), strict=True):
+        (row, column), (other_row, other_column) = sorted((place[first], place[second]))
+        assert (other_row - row, other_column - column) in {(0, 1), (1, 0)}
+        assert kind == layer_as_cirq_numbers_it(row, column, vertical=other_row > row)
 
 
 def test_eagle_is_numbered_as_ibm_does() -> None:

@@ -38,9 +38,16 @@ def test_what_was_reported_of_the_machine_is_shown_with_its_size() -> None:
 
 
 def test_what_is_out_of_reach_is_refused_with_its_cost() -> None:
-    with pytest.raises(InputError, match=r"days and .* GiB in all") as caught:
+    with pytest.raises(InputError, match=r"days and .* GiB in all.*: try fewer .*, the circuit patch, .*sequence ADCBCBAD") as caught:
         prepare("zuchongzhi-2.1", qubits=66, cycles=30, shots=10**5).cost()
     assert caught.value.field == "cost"
+
+
+def test_the_easier_sequence_brings_more_qubits_within_reach() -> None:
+    published, easier = (
+        prepare("zuchongzhi-2.1", qubits=20, cycles=8, shots=100, sequence=sequence).cost() for sequence in ("ABCDCDAB", "ADCBCBAD")
+    )
+    assert easier.flop < 0.75 * published.flop
 
 
 @pytest.mark.parametrize(
@@ -54,6 +61,7 @@ def test_what_is_out_of_reach_is_refused_with_its_cost() -> None:
         ({"cycles": 0}, "cycles"),
         ({"shots": 1}, "shots"),
         ({"circuit": "half"}, "circuit"),
+        ({"sequence": "ABCX"}, "sequence"),
     ],
 )
 def test_bad_input_is_named(change: dict[str, object], field: str) -> None:

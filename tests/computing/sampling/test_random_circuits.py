@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiandi.computing.circuits.circuit import Circuit
 from tiandi.computing.machines.lattice import Lattice, rotated_square, square
 from tiandi.computing.machines.twin import build_twin
-from tiandi.computing.sampling.random_circuits import CouplerAngles, drawn_angles, patches_of, random_circuit
+from tiandi.computing.sampling.random_circuits import EASIER_SEQUENCE, CouplerAngles, drawn_angles, patches_of, random_circuit
 from tiandi.errors import InputError
 
 LATTICE = rotated_square(11, 6)
@@ -35,6 +35,21 @@ def test_layers_follow_the_patterns_ABCDCDAB() -> None:
     pattern = {tuple(pair): int(kind) for pair, kind in zip(LATTICE.couplers.tolist(), LATTICE.pattern, strict=True)}
     found = [{pattern[pair] for pair in layer} for layer in layers(random_circuit(LATTICE, ALL, 10))]
     assert found == [{"ABCD".index(letter)} for letter in "ABCDCDABAB"]
+
+
+def test_another_sequence_takes_the_same_layers_in_its_own_order() -> None:
+    published, other = (layers(random_circuit(LATTICE, ALL, 6, sequence=sequence)) for sequence in ("ABCD", "DDA"))
+    assert other == [published[number] for number in (3, 3, 0, 3, 3, 0)]
+
+
+def test_the_easier_sequence_joins_rows_pair_by_pair() -> None:
+    """Two cycles stay between rows 0 and 1, 2 and 3, and so on, the next two between 1 and 2, 3 and 4; the published one changes each."""
+
+    def upper_rows(sequence: str) -> list[set[int]]:
+        return [{first // 6 % 2 for first, _ in layer} for layer in layers(random_circuit(LATTICE, ALL, 8, sequence=sequence))]
+
+    assert upper_rows(EASIER_SEQUENCE) == [{row} for row in (0, 0, 1, 1, 1, 1, 0, 0)]
+    assert upper_rows("ABCDCDAB") == [{row} for row in (0, 1, 1, 0, 1, 0, 0, 1)]
 
 
 def test_eight_cycles_use_every_coupler_twice() -> None:
@@ -108,6 +123,7 @@ def test_angles_are_of_the_machine_and_repeat_with_its_seed() -> None:
         ({"qubits": (1, 1)}, "qubits"),
         ({"qubits": ()}, "qubits"),
         ({"elided_cycles": 9}, "elided_cycles"),
+        *(({"sequence": sequence}, "sequence") for sequence in ("", "ABCE", "abcd", "A" * 65)),
         ({"angles": CouplerAngles(np.full(110, np.nan), np.zeros(110))}, "angles.theta_rad"),
         ({"angles": CouplerAngles(np.zeros(3), np.zeros(3))}, "angles"),
         ({"lattice": Lattice(np.zeros((2, 2), np.int64), np.array([[0, 1]]), np.array([-1]))}, "lattice"),

@@ -10,6 +10,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, BinaryIO, cast
 
@@ -21,10 +22,13 @@ from tiandi.computing.cloud.worker import LENGTH, Reply, Request
 from tiandi.errors import InputError
 
 CONNECT_LIMIT_S = 8.0
+STOP_LIMIT_S = 2.0
 DEATH = b"died:"
 LATE = b"late:"
 
 _local = threading.local()
+_asked: dict[str, subprocess.Popen[bytes]] = {}
+"""On a worker of the cluster: the processes that do something, by the task."""
 _encoder, _reply = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Reply)
 
 
@@ -35,7 +39,7 @@ class ClusterRunner:
         self.size = size
         self._client, self._catalogue = client, catalogue
         self._time_limit_s, self._memory_byte = time_limit_s, memory_byte
-        self._futures: dict[str, Any] = {}
+        self._tasks: dict[str, str] = {}
 
     @classmethod
     async def open(cls, address: str, catalogue: str, *, size: int | None, time_limit_s: float, memory_byte: int) -> ClusterRunner:
@@ -59,18 +63,18 @@ class ClusterRunner:
     async def run(self, taken: Taken) -> Reply:
         """See `pool.Runner.run`."""
         request = Request(taken.machine, taken.language, taken.compile, taken.programs, taken.shots, taken.seed)
+        task = self._tasks[taken.job_id] = f"{taken.job_id}-{taken.fence}"
         arguments = (self._catalogue, self._memory_byte, self._time_limit_s, _encoder.encode(request))
-        future = self._client.submit(run_in_process, *arguments, pure=False)
-        self._futures[taken.job_id] = future
+        future = self._client.submit(run_in_process, task, *arguments, pure=False)
         try:
             told: bytes = await future
         except (Exception, asyncio.CancelledError) as error:
             if not future.cancelled() and isinstance(error, asyncio.CancelledError):
                 raise
-            # Its worker died, was cancelled, or the scheduler went away: another takes the job.
+            # Its worker died, or the scheduler went away: another takes the job.
             raise WorkerDied(type(error).__name__) from None
         finally:
-            del self._futures[taken.job_id]
+            del self._tasks[taken.job_id]
         if told.startswith(DEATH):
             raise WorkerDied(told.removeprefix(DEATH).decode())
         if told.startswith(LATE):
@@ -78,16 +82,28 @@ class ClusterRunner:
         return _reply.decode(told)
 
     async def stop(self, job_id: str) -> None:
-        """See `pool.Runner.stop`. A process that computes already ends with its time limit; what it brings is not kept."""
-        if (future := self._futures.get(job_id)) is not None:
-            await future.cancel()
+        """See `pool.Runner.stop`: ends the job's process, and `run` goes on until the cluster has said so.
+
+        The task itself is not cancelled: the cluster would forget it at once, and its thread compute on while another job is sent there.
+        One that has no process yet, or is out of reach, keeps its place; who holds the job asks again.
+        """
+        if (task := self._tasks.get(job_id)) is not None:
+            with suppress(TimeoutError, OSError):
+                async with asyncio.timeout(STOP_LIMIT_S):
+                    await self._client.run(end_process, task, on_error="ignore")
 
     async def close(self) -> None:
         """See `pool.Runner.close`."""
         await self._client.close()
 
 
-def run_in_process(catalogue: str, memory_byte: int, time_limit_s: float, request: bytes) -> bytes:
+def end_process(task: str) -> None:
+    """On every worker of the cluster: end the process that has ``task``, where it is here."""
+    if (process := _asked.get(task)) is not None:
+        process.kill()
+
+
+def run_in_process(task: str, catalogue: str, memory_byte: int, time_limit_s: float, request: bytes) -> bytes:
     """On a worker of the cluster: the reply of a process of ours, one for each thread; or `DEATH` or `LATE`, and how it ended."""
     process: subprocess.Popen[bytes] | None = getattr(_local, "process", None)
     if process is None or process.poll() is not None:
@@ -96,13 +112,16 @@ def run_in_process(catalogue: str, memory_byte: int, time_limit_s: float, reques
         process = _local.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)  # noqa: S603 - ours.
         if _within(process, START_TIMEOUT_S) is None:
             return DEATH + b"not started"
+    _asked[task] = process
     try:
         requests = cast(BinaryIO, process.stdin)
         requests.write(LENGTH.pack(len(request)) + request)
         requests.flush()
+        reply = _within(process, time_limit_s)
     except OSError:
         return DEATH + ended_by(process.wait()).encode()
-    reply = _within(process, time_limit_s)
+    finally:
+        del _asked[task]
     if reply is not None:
         return reply
     late = _local.late

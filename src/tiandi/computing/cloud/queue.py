@@ -27,6 +27,8 @@ from tiandi.random import secret_bytes
 EXPECTED_S = 1.0
 """What a job is charged until it is known how long it took [s]."""
 MOST_DEATHS = 3
+"""Of a job's workers, or of servers that had it: then it is the job that is believed to kill them."""
+BYTE_PER_MB = 1 << 20
 CANDIDATES = 8
 
 _JOB = "id, name, machine, language, circuits, shots, priority, compile, state, submitted_s, started_s, ended_s, busy_s, reason, change"
@@ -72,8 +74,8 @@ async def submit(transaction: Transaction, owner: str, submission: Submission, *
     Raises QuotaExceeded, and InputError for a priority above the user's or a request that was another before.
     """
     (account,) = await transaction.rows(
-        "SELECT highest_priority, most_waiting, shots_a_day, waiting, running, day, shots_today, had, changes FROM users"
-        " WHERE name = $1 FOR UPDATE",
+        "SELECT highest_priority, most_waiting, shots_a_day, program_mb_a_day, waiting, running, day, shots_today, program_byte_today, had,"
+        " changes FROM users WHERE name = $1 FOR UPDATE",
         owner,
     )
     digest = sha256(_encoder.encode(submission)).digest()
@@ -83,15 +85,18 @@ async def submit(transaction: Transaction, owner: str, submission: Submission, *
             if bytes(before[0][0]) != digest:
                 raise InputError("Idempotency-Key", request, "was given with another job before")
             return _job(before[0][1:]), False
-    highest_priority, most_waiting, shots_a_day, waiting, running, day, shots_today, had, changes = account
-    now_s, wanted = time.time(), submission.shots * len(submission.programs)
-    shots_today = shots_today if day == today(now_s) else 0
+    highest_priority, most_waiting, shots_a_day, mb_a_day, waiting, running, day, shots_today, byte_today, had, changes = account
+    now_s, wanted, programs = time.time(), submission.shots * len(submission.programs), _encoder.encode(submission.programs)
+    if day != today(now_s):
+        shots_today = byte_today = 0
     if submission.priority > highest_priority:
         raise InputError("priority", submission.priority, f"must be at most {highest_priority} for this user")
     if waiting >= most_waiting:
         raise QuotaExceeded(f"{waiting} jobs wait, {most_waiting} may: submit again when some are done")
     if shots_today + wanted > shots_a_day:
         raise QuotaExceeded(f"{shots_today} shots were asked for today and {wanted} more are wanted: a day has {shots_a_day}")
+    if byte_today + len(programs) > mb_a_day * BYTE_PER_MB:
+        raise QuotaExceeded(f"{byte_today} bytes of programs came today and {len(programs)} more are sent: a day has {mb_a_day} MiB")
     had = await _level(transaction, owner, submission.priority, had, is_active=waiting + running > 0)
     job_id, change = new_job_id(), changes + 1
     seed = int.from_bytes(secret_bytes(6)) if submission.seed is None else submission.seed
@@ -102,10 +107,11 @@ async def submit(transaction: Transaction, owner: str, submission: Submission, *
         job_id, owner, request, digest, submission.name, submission.machine, submission.language, len(submission.programs),
         submission.shots, submission.priority, int(submission.compile), seed, change, now_s,
     )  # fmt: skip
-    await transaction.rows("INSERT INTO programs (job, body) VALUES ($1, $2)", job_id, _encoder.encode(submission.programs))
+    await transaction.rows("INSERT INTO programs (job, body) VALUES ($1, $2)", job_id, programs)
     await transaction.rows(
-        "UPDATE users SET waiting = waiting + 1, changes = $2, day = $3, shots_today = $4, had = $5 WHERE name = $1",
-        owner, change, today(now_s), shots_today + wanted, had,
+        "UPDATE users SET waiting = waiting + 1, changes = $2, day = $3, shots_today = $4, program_byte_today = $5, had = $6"
+        " WHERE name = $1",
+        owner, change, today(now_s), shots_today + wanted, byte_today + len(programs), had,
     )  # fmt: skip
     await _line(transaction, owner, submission.priority, had)
     await transaction.rows("UPDATE lines SET had = $2 WHERE owner = $1 AND had <> $2", owner, had)
@@ -250,12 +256,7 @@ async def give_again(transaction: Transaction, taken: Taken, why: str, busy_s: f
     """Put a job whose worker died back to its place, or end it when it is the third; False when it is no longer this worker's."""
     if not await _leave(transaction, taken, busy_s):
         return False
-    [(deaths, priority)] = await transaction.rows("SELECT deaths, priority FROM jobs WHERE id = $1", taken.job_id)
-    if deaths + 1 >= MOST_DEATHS:
-        await _end(transaction, taken.owner, taken.job_id, "failed", reason=f"its worker died {MOST_DEATHS} times ({why})", busy_s=busy_s)
-        return True
-    await transaction.rows("UPDATE jobs SET deaths = $2 WHERE id = $1", taken.job_id, deaths + 1)
-    await _requeue(transaction, taken.owner, taken.job_id, priority)
+    await _count_death(transaction, taken.owner, taken.job_id, why, busy_s)
     return True
 
 
@@ -278,15 +279,21 @@ async def dead_servers(transaction: Transaction, now_s: float) -> list[str]:
     return [server for (server,) in await transaction.rows("SELECT id FROM servers WHERE until_s < $1", now_s)]
 
 
-async def take_back(transaction: Transaction, server: str, limit: int = 100) -> bool:
-    """Put the jobs of a server that is gone back to their places, at most ``limit``; True when none is left."""
+async def take_back(transaction: Transaction, server: str, *, died: bool, limit: int = 100) -> bool:
+    """Put the jobs of a server that is gone back to their places, at most ``limit``; True when none is left.
+
+    Where it ``died`` any of them may be why, so that each is ended when that is the third time, as in `give_again`.
+    """
     held = await transaction.rows("SELECT id, owner FROM jobs WHERE server = $1 ORDER BY owner LIMIT $2", server, limit)
     for job_id, owner in held:
         await transaction.rows("SELECT name FROM users WHERE name = $1 FOR UPDATE", owner)
         rows = await transaction.rows("SELECT priority FROM jobs WHERE id = $1 AND server = $2 AND state = 'running'", job_id, server)
         for (priority,) in rows:
             await _stop_running(transaction, owner, 0.0)
-            await _requeue(transaction, owner, job_id, priority)
+            if died:
+                await _count_death(transaction, owner, job_id, "the last time with its server", None)
+            else:
+                await _requeue(transaction, owner, job_id, priority)
     if len(held) < limit:
         await transaction.rows("DELETE FROM servers WHERE id = $1", server)
     return len(held) < limit
@@ -308,13 +315,29 @@ async def count_jobs(transaction: Transaction) -> dict[str, int]:
 
 
 async def _leave(transaction: Transaction, taken: Taken, busy_s: float) -> bool:
-    """Take a job off the worker that had it, and set right what its user is charged; False when it is no longer that worker's."""
-    await transaction.rows("SELECT name FROM users WHERE name = $1 FOR UPDATE", taken.owner)
-    rows = await transaction.rows("SELECT fence FROM jobs WHERE id = $1 AND state = 'running' AND fence = $2", taken.job_id, taken.fence)
-    if not rows:
-        return False
-    await _stop_running(transaction, taken.owner, busy_s)
-    return True
+    """Take a job off the worker that had it, and set right what its user is charged; False when it is no longer that worker's.
+
+    Whoever cancels a job pays for what its worker still did, too.
+    """
+    [(share, had)] = await transaction.rows("SELECT share, had FROM users WHERE name = $1 FOR UPDATE", taken.owner)
+    query = "SELECT state, busy_s, started_s, ended_s FROM jobs WHERE id = $1 AND fence = $2"
+    for state, known_s, started_s, ended_s in await transaction.rows(query, taken.job_id, taken.fence):
+        if state == "running":
+            await _stop_running(transaction, taken.owner, busy_s)
+            return True
+        if state == "cancelled" and known_s is None:
+            await transaction.rows("UPDATE jobs SET busy_s = $2 WHERE id = $1", taken.job_id, busy_s)
+            await _charge(transaction, taken.owner, had + max(0.0, busy_s - max(EXPECTED_S, ended_s - started_s)) / share)
+    return False
+
+
+async def _count_death(transaction: Transaction, owner: str, job_id: str, why: str, busy_s: float | None) -> None:
+    """Of a job that is off its worker: back to its place, or its end when it is the third."""
+    [(deaths, priority)] = await transaction.rows("UPDATE jobs SET deaths = deaths + 1 WHERE id = $1 RETURNING deaths, priority", job_id)
+    if deaths >= MOST_DEATHS:
+        await _end(transaction, owner, job_id, "failed", reason=f"its worker died {MOST_DEATHS} times ({why})", busy_s=busy_s)
+    else:
+        await _requeue(transaction, owner, job_id, priority)
 
 
 async def _stop_running(transaction: Transaction, owner: str, busy_s: float) -> None:

@@ -16,9 +16,9 @@ VERSION = 1
 
 TABLES = """
 CREATE TABLE users (name TEXT PRIMARY KEY, created_s REAL NOT NULL, enabled INTEGER NOT NULL, share REAL NOT NULL,
-    highest_priority INTEGER NOT NULL, most_waiting INTEGER NOT NULL, shots_a_day INTEGER NOT NULL, had REAL NOT NULL,
-    waiting INTEGER NOT NULL, running INTEGER NOT NULL, day INTEGER NOT NULL, shots_today INTEGER NOT NULL,
-    changes INTEGER NOT NULL) STRICT;
+    highest_priority INTEGER NOT NULL, most_waiting INTEGER NOT NULL, shots_a_day INTEGER NOT NULL, program_mb_a_day INTEGER NOT NULL,
+    had REAL NOT NULL, waiting INTEGER NOT NULL, running INTEGER NOT NULL, day INTEGER NOT NULL, shots_today INTEGER NOT NULL,
+    program_byte_today INTEGER NOT NULL, changes INTEGER NOT NULL) STRICT;
 CREATE INDEX users_active ON users (had) WHERE waiting + running > 0;
 CREATE INDEX users_had ON users (had);
 CREATE TABLE keys (id TEXT PRIMARY KEY, owner TEXT NOT NULL, hash BLOB NOT NULL, created_s REAL NOT NULL) STRICT;

@@ -21,6 +21,7 @@ from tiandi.computing.cloud.answers import EXCEPTION_HANDLERS
 from tiandi.computing.cloud.page import Page
 from tiandi.computing.cloud.service import Cloud
 from tiandi.errors import InputError, StateError
+from tiandi.handshakes import Handshakes
 
 LOOPBACK = "127.0.0.1"
 OWN_ADDRESSES = (LOOPBACK, "::1")
@@ -29,7 +30,6 @@ HEADERS_LIMIT_BYTE = 32 * 1024
 MESSAGE_LIMIT_BYTE = 32 << 20
 """Of a request with all that is said around its body, read or not."""
 PIPELINE_LIMIT = 64
-HANDSHAKE_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 45.0
 KEEP_ALIVE_S = 60
 STOP_TIMEOUT_S = 3.0
@@ -77,7 +77,7 @@ class CloudServer:
     def __init__(
         self, app: Any, listener: socket.socket, *, context: ssl.SSLContext | None = None, connection_limit: int = CONNECTION_LIMIT
     ) -> None:
-        self._listener, self._context = listener, context
+        self._listener = listener
         self._config = uvicorn.Config(
             app, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False, server_header=False, date_header=False,
             proxy_headers=False, timeout_keep_alive=KEEP_ALIVE_S,
@@ -86,6 +86,7 @@ class CloudServer:
         self._state = ServerState()
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._crowd = _Crowd(connection_limit if files == resource.RLIM_INFINITY else min(connection_limit, files * 3 // 4))
+        self._handshakes = None if context is None else Handshakes(context, self._connect, limit=self._crowd.handshakes)
         self._server: asyncio.Server | None = None
         host, port = listener.getsockname()[:2]
         self.address = f"{'http' if context is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"
@@ -97,10 +98,8 @@ class CloudServer:
 
     async def start(self) -> None:
         """Serve; returns when connections are accepted."""
-        handshake_s = None if self._context is None else HANDSHAKE_TIMEOUT_S
-        self._server = await asyncio.get_running_loop().create_server(
-            self._connect, sock=self._listener, ssl=self._context, backlog=BACKLOG, ssl_handshake_timeout=handshake_s
-        )
+        door = self._connect if self._handshakes is None else self._handshakes.door
+        self._server = await asyncio.get_running_loop().create_server(door, sock=self._listener, backlog=BACKLOG)
 
     async def adopt(self, connection: socket.socket) -> None:
         """Serve a connection that another door has accepted and protects."""
@@ -112,6 +111,8 @@ class CloudServer:
             self._listener.close()
             return
         self._server.close()
+        if self._handshakes is not None:
+            self._handshakes.abort()
         for connection in list(self._state.connections):
             connection.shutdown()
         loop = asyncio.get_running_loop()
@@ -146,6 +147,10 @@ class _Crowd:
         self.members.add(newcomer)
         self.waiting[newcomer] = None
         return True
+
+    def handshakes(self) -> int:
+        """How many may shake hands: as many as there is room for, and some even where there is none."""
+        return max(self.limit // 8, self.limit - len(self.members))
 
     def leave(self, member: _Http) -> None:
         self.members.discard(member)

@@ -67,7 +67,7 @@ class Cloud:
         if not self.database.shared:
             # This is the only server: whoever held jobs is gone.
             for server in await self.database.read(queue.dead_servers, float("inf")):
-                await self._take_back(server)
+                await self._take_back(server, died=True)
         await self.database.run(queue.keep_alive, self.server, time.time() + LEASE_S)
         self._tasks = [asyncio.create_task(self._tick())]
         if self._runner is not None:
@@ -87,7 +87,7 @@ class Cloud:
         await self._reader.close()
         with suppress(StateError):
             if self._tasks:
-                await self._take_back(self.server)
+                await self._take_back(self.server, died=False)
         await self.database.close()
 
     # Who asks.
@@ -249,7 +249,7 @@ class Cloud:
                         await self._runner.stop(job_id)
                 for server in await self.database.read(queue.dead_servers, now_s):
                     _log.warning("nothing was heard of server %s: its jobs are given again", server)
-                    await self._take_back(server)
+                    await self._take_back(server, died=True)
                 if now_s - forgot_s > FORGET_EVERY_S:
                     forgot_s = now_s
                     while await self.database.run(queue.forget, now_s - self._keep_s):
@@ -260,8 +260,8 @@ class Cloud:
                 _note("this server's books", error)
             await asyncio.sleep(TICK_S)
 
-    async def _take_back(self, server: str) -> None:
-        while not await self.database.run(queue.take_back, server):
+    async def _take_back(self, server: str, *, died: bool) -> None:
+        while not await self.database.run(queue.take_back, server, died=died):
             pass
         self._work.set()
 

@@ -33,6 +33,8 @@ class Quotas(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs that wait at once."""
     shots_a_day: Annotated[int, Meta(ge=0)] = 10_000_000
     """Of all circuits together, a day of UTC."""
+    program_mb_a_day: Annotated[int, Meta(ge=0)] = 100
+    """MiB of programs that are taken, a day of UTC; the store keeps them as long as their jobs."""
 
     def check(self) -> None:
         """Raise InputError for a quota out of its range."""
@@ -40,6 +42,7 @@ class Quotas(msgspec.Struct, frozen=True, kw_only=True):
         require_within("highest_priority", self.highest_priority, LOWEST_PRIORITY, HIGHEST_PRIORITY)
         require_within("most_waiting", self.most_waiting, 0, 10_000_000)
         require_within("shots_a_day", self.shots_a_day, 0, 10**15)
+        require_within("program_mb_a_day", self.program_mb_a_day, 0, 10**9)
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,21 +54,29 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     running: int
     shots_today: int
+    program_byte_today: int
     created: str | None
 
 
-_COLUMNS = "name, enabled, share, highest_priority, most_waiting, shots_a_day, waiting, running, day, shots_today, created_s"
+_COLUMNS = (
+    "name, enabled, share, highest_priority, most_waiting, shots_a_day, program_mb_a_day, waiting, running, day, shots_today,"
+    " program_byte_today, created_s"
+)
 
 
 def _user(row: Row) -> User:
-    name, enabled, share, priority, most_waiting, shots_a_day, waiting, running, day, shots_today, created_s = row
+    name, enabled, share, priority, most_waiting, shots_a_day, mb_a_day, waiting, running, day, shots_today, byte_today, created_s = row
+    is_today = day == today()
     return User(
         name=name,
         enabled=bool(enabled),
-        quotas=Quotas(share=share, highest_priority=priority, most_waiting=most_waiting, shots_a_day=shots_a_day),
+        quotas=Quotas(
+            share=share, highest_priority=priority, most_waiting=most_waiting, shots_a_day=shots_a_day, program_mb_a_day=mb_a_day
+        ),
         waiting=waiting,
         running=running,
-        shots_today=shots_today if day == today() else 0,
+        shots_today=shots_today if is_today else 0,
+        program_byte_today=byte_today if is_today else 0,
         created=as_text(created_s),
     )
 
@@ -80,9 +91,10 @@ async def add_user(transaction: Transaction, name: str, quotas: Quotas) -> None:
     require_name("user", name)
     quotas.check()
     made = await transaction.rows(
-        "INSERT INTO users (name, created_s, enabled, share, highest_priority, most_waiting, shots_a_day, had, waiting, running, day,"
-        " shots_today, changes) VALUES ($1, $2, 1, $3, $4, $5, $6, 0.0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING RETURNING name",
-        name, time.time(), quotas.share, quotas.highest_priority, quotas.most_waiting, quotas.shots_a_day,
+        "INSERT INTO users (name, created_s, enabled, share, highest_priority, most_waiting, shots_a_day, program_mb_a_day, had, waiting,"
+        " running, day, shots_today, program_byte_today, changes) VALUES ($1, $2, 1, $3, $4, $5, $6, $7, 0.0, 0, 0, 0, 0, 0, 0)"
+        " ON CONFLICT DO NOTHING RETURNING name",
+        name, time.time(), quotas.share, quotas.highest_priority, quotas.most_waiting, quotas.shots_a_day, quotas.program_mb_a_day,
     )  # fmt: skip
     if not made:
         raise InputError("user", name, "is there already")
@@ -92,9 +104,9 @@ async def change_user(transaction: Transaction, name: str, quotas: Quotas, *, en
     """Give an account other quotas, or shut it. Raises InputError as `add_user`, and for an unknown user."""
     quotas.check()
     changed = await transaction.rows(
-        "UPDATE users SET share = $2, highest_priority = $3, most_waiting = $4, shots_a_day = $5, enabled = $6 WHERE name = $1"
-        " RETURNING name",
-        name, quotas.share, quotas.highest_priority, quotas.most_waiting, quotas.shots_a_day, int(enabled),
+        "UPDATE users SET share = $2, highest_priority = $3, most_waiting = $4, shots_a_day = $5, program_mb_a_day = $6, enabled = $7"
+        " WHERE name = $1 RETURNING name",
+        name, quotas.share, quotas.highest_priority, quotas.most_waiting, quotas.shots_a_day, quotas.program_mb_a_day, int(enabled),
     )  # fmt: skip
     if not changed:
         raise _unknown(name)

@@ -28,7 +28,7 @@ Below `CHEAP_FLOP` one round is enough.
 TRIES_A_ROUND = 64
 BETTERED_BY = 1e5
 """Reordering hardly ever saves more than this factor."""
-CHEAP_FLOP, WORTH_SEARCHING_FLOP, HOPELESS_FLOP = 3e6, 8e8, 1e15
+CHEAP_FLOP, WORTH_SEARCHING_FLOP, HOPELESS_FLOP = 3e6, 8e8, 1e13
 ITEM_BYTE = 8
 
 
@@ -162,7 +162,7 @@ def _compiled(
 def _best_tree(
     inputs: Sequence[Indices], output: Indices, sizes: Mapping[int, int], *, seed: int, largest_entries: int
 ) -> tuple[Any, Indices]:
-    """The cheapest of some rounds of greedy search, each round's best reordered; and the legs that are sliced."""
+    """The cheapest of some rounds of greedy search, each round's best reordered, then sliced; and the legs that are."""
     cotengra = _cotengra()
     # cotengra wants a character for each leg.
     symbols = {leg: cotengra.get_symbol(leg) for leg in sizes}
@@ -179,12 +179,12 @@ def _best_tree(
         hopeless = 8 * tree.contraction_cost() > HOPELESS_FLOP * BETTERED_BY
         if not hopeless:
             tree.subtree_reconfigure_(subtree_size=8, minimize="flops")
-            if tree.max_size() > largest_entries and 8 * tree.contraction_cost() < HOPELESS_FLOP:
-                tree.slice_and_reconfigure_(target_size=largest_entries, minimize="flops")
         if tree.contraction_cost() < cheapest:
             best, cheapest = tree, tree.contraction_cost()
         if hopeless:
             break
+    if best.max_size() > largest_entries and 8 * cheapest < HOPELESS_FLOP:
+        best.slice_and_reconfigure_(target_size=largest_entries, minimize="flops")
     return best, tuple(leg for leg in sizes if symbols[leg] in best.sliced_inds)
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 NO_PATTERN = -1
+PUBLISHED_SEQUENCE = "ABCDCDAB"
+"""Layers of two-qubit gates as the papers take them in turn (Arute et al. 2019, doi:10.1038/s41586-019-1666-5)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +19,8 @@ class Lattice:
     """``position`` (qubits, 2): row and column for drawing; ``couplers`` (couplers, 2): their qubits, smaller first.
 
     ``pattern`` (couplers,): which layer A, B, C, D (0 to 3) of two-qubit gates of a random circuit it belongs to, each a matching;
-    NO_PATTERN where none is defined.
+    NO_PATTERN where none is defined. A and B are the two halves of the couplers of one direction, C and D those of the other, staggered
+    from row to row (Arute et al. 2019; Cirq's GRID_STAGGERED_PATTERN).
     """
 
     position: IntArray
@@ -46,7 +49,7 @@ def rotated_square(rows: int, columns: int) -> Lattice:
             for kind, other in ((0, column), (1, sideways)):
                 if 0 <= other < columns:
                     couplers.append((row * columns + column, (row + 1) * columns + other))
-                    pattern.append(2 * (row % 2) + kind)
+                    pattern.append(((0, 3), (2, 1))[row % 2][kind])
     return Lattice(_positions(rows, columns), np.array(couplers, np.int64).reshape(-1, 2), np.array(pattern, np.int64))
 
 
@@ -77,7 +80,7 @@ def checkerboard(rows: int, columns: int) -> Lattice:
         for kind, other in ((0, (row + 1, column - 1)), (1, (row + 1, column + 1))):
             if other in number:
                 couplers.append((qubit, number[other]))
-                pattern.append(2 * (row % 2) + kind)
+                pattern.append(((0, 3), (1, 2))[row % 2][kind])
     return Lattice(np.array(points, np.int64), np.array(couplers, np.int64).reshape(-1, 2), np.array(pattern, np.int64))
 
 

@@ -9,15 +9,13 @@ import numpy as np
 import rustworkx
 
 from tiandi.computing.circuits.circuit import BARRIER, MEASURE, Circuit, Operation
-from tiandi.computing.machines.lattice import NO_PATTERN
+from tiandi.computing.machines.lattice import NO_PATTERN, PUBLISHED_SEQUENCE
 from tiandi.computing.machines.sheets import DataSheet
 from tiandi.computing.machines.twin import Twin
 from tiandi.errors import InputError
 from tiandi.limits import require_within
 from tiandi.random import twin_generator
 
-SEQUENCE = (0, 1, 2, 3, 2, 3, 0, 1)
-"""Patterns ABCDCDAB (Arute et al. 2019, doi:10.1038/s41586-019-1666-5)."""
 HEAVY_SHARE = (1 + math.log(2)) / 2
 """Share of heavy outputs of an ideal machine in the limit of many qubits (Cross et al., PRA 100, 032328 (2019))."""
 HEAVY_ENOUGH = 2 / 3
@@ -38,7 +36,7 @@ class SamplingPrediction:
 
 
 def layered_circuit(twin: Twin, qubits: int, cycles: int) -> Circuit:
-    """Layers of a random circuit on the twin's `subset`; the angles of its gates, which no error depends on, are all alike."""
+    """Layers of a random circuit, ABCDCDAB, on the twin's `subset`; the angles of its gates, which no error depends on, are all alike."""
     pattern = twin.lattice.pattern
     if (pattern == NO_PATTERN).any():
         raise InputError("machine", twin.sheet.id, "has no patterns of two-qubit gates for random circuits")
@@ -46,14 +44,14 @@ def layered_circuit(twin: Twin, qubits: int, cycles: int) -> Circuit:
     chosen = twin.subset(qubits)
     inside = np.isin(twin.lattice.couplers, chosen).all(axis=1) & twin.calibration.coupler_works
     gate, parameters = ("fsim", (math.pi / 2, math.pi / 6)) if "fsim" in twin.native_gates else ("cz", ())
-    layers = [twin.lattice.couplers[inside & (pattern == kind)].tolist() for kind in range(4)]
+    layers = {letter: twin.lattice.couplers[inside & (pattern == kind)].tolist() for kind, letter in enumerate("ABCD")}
     barrier = Operation(BARRIER, chosen)
     operations: list[Operation] = []
     for cycle in range(cycles + 1):
         # Roots of X and Y in turn: which of the two stands where is of no matter, but they are turns about the equator.
         operations += [*(Operation(_pulse(twin, cycle), (qubit,), _angles(twin, cycle)) for qubit in chosen), barrier]
         if cycle < cycles:
-            layer = layers[SEQUENCE[cycle % len(SEQUENCE)]]
+            layer = layers[PUBLISHED_SEQUENCE[cycle % len(PUBLISHED_SEQUENCE)]]
             operations += [*(Operation(gate, (first, second), parameters) for first, second in layer), barrier]
     return Circuit(twin.lattice.qubit_count, (*operations, *(Operation(MEASURE, (qubit,)) for qubit in chosen)))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tiandi.computing.circuits.circuit import Circuit
 from tiandi.computing.circuits.noise import NoisyCircuit, without_noise
 from tiandi.computing.engines.tensor_network import CONTRACTION_FLOP_PER_S, draw, estimate, ideal_cross_entropy, scaled_probabilities
+from tiandi.computing.machines.lattice import PUBLISHED_SEQUENCE
 from tiandi.computing.machines.prediction import predicted_cross_entropy, product_formula
 from tiandi.computing.machines.sheets import Fact
 from tiandi.computing.machines.twin import Twin, build_twin
@@ -23,7 +24,7 @@ from tiandi.computing.sampling.cross_entropy import (
     logarithmic_cross_entropy,
     product_of_parts,
 )
-from tiandi.computing.sampling.random_circuits import KINDS, patches_of, random_circuit
+from tiandi.computing.sampling.random_circuits import EASIER_SEQUENCE, KINDS, patches_of, random_circuit
 from tiandi.errors import InputError
 from tiandi.limits import require_within
 
@@ -59,6 +60,7 @@ class Experiment:
     shots: int
     seed: int
     kind: str
+    sequence: str
     circuit: Circuit
     noisy: NoisyCircuit
 
@@ -73,13 +75,21 @@ class Experiment:
 
     def cost(self) -> Cost:
         """What it costs; the first call looks for the path. Raises InputError, with the cost, where it is beyond a week or 32 GiB."""
-        sampling, memory = estimate(self.noisy)
-        checking, other_memory = estimate(without_noise(self.circuit), open_qubits=0)
-        flop = USUAL_ENVELOPE * sampling + checking
-        cost = Cost(flop, max(memory, other_memory), (self.shots + IDEAL_DRAWS) * (flop / CONTRACTION_FLOP_PER_S + OVERHEAD_S))
+        checking, memory = estimate(without_noise(self.circuit), open_qubits=0)
+        # Where the amplitudes alone are beyond it, no path for the samples is looked for.
+        self._within_reach(checking, memory)
+        sampling, other_memory = estimate(self.noisy)
+        return self._within_reach(USUAL_ENVELOPE * sampling + checking, max(memory, other_memory))
+
+    def _within_reach(self, flop: float, memory_byte: int) -> Cost:
+        cost = Cost(flop, memory_byte, (self.shots + IDEAL_DRAWS) * (flop / CONTRACTION_FLOP_PER_S + OVERHEAD_S))
         if cost.seconds > MOST_SECONDS or cost.memory_byte > MOST_MEMORY_BYTE:
-            text = f"{cost.flop:.1e} operations a sample, {cost.seconds / 86400:,.1e} days and {cost.memory_byte / 2**30:,.0f} GiB in all"
-            raise InputError("cost", text, "must be at most 7 days and 32 GiB: fewer cycles, qubits or shots, or a patch circuit")
+            days, size = cost.seconds / 86400, memory_byte / 2**30
+            text = f"at least {flop:.1e} operations a sample, {days:,.1e} days and {size:,.0f} GiB in all"
+            others = ["fewer cycles, qubits or shots", *(f"the circuit {kind}" for kind in ("patch", "elided") if kind != self.kind)]
+            if self.sequence != EASIER_SEQUENCE:
+                others.append(f"the easier sequence {EASIER_SEQUENCE}")
+            raise InputError("cost", text, f"must be at most 7 days and 32 GiB: try {', '.join(others)}")
         return cost
 
 
@@ -104,8 +114,20 @@ class Result:
     seconds: float
 
 
-def prepare(machine: str, *, qubits: int, cycles: int, shots: int, seed: int = 1, circuit: str = "full") -> Experiment:
-    """The experiment; raises InputError for a machine without twin or patterns, a size it does not have, or an unknown ``circuit``."""
+def prepare(
+    machine: str,
+    *,
+    qubits: int,
+    cycles: int,
+    shots: int,
+    seed: int = 1,
+    circuit: str = "full",
+    sequence: str = PUBLISHED_SEQUENCE,
+) -> Experiment:
+    """The experiment, its circuit as by `random_circuit`.
+
+    Raises InputError for a machine without twin or patterns, a size it does not have, an unknown ``circuit`` or ``sequence``.
+    """
     if circuit not in KINDS:
         raise InputError("circuit", circuit, f"must be one of {', '.join(KINDS)}")
     require_within("shots", shots, 2, 10**8)
@@ -121,12 +143,13 @@ def prepare(machine: str, *, qubits: int, cycles: int, shots: int, seed: int = 1
         twin.lattice,
         taken,
         cycles,
+        sequence=sequence,
         seed=seed,
         patches=() if circuit == "full" else patches_of(twin.lattice, taken),
         elided_cycles=max(1, cycles // ELIDED_SHARE) if circuit == "elided" else None,
         without=broken,
     )
-    return Experiment(twin, taken, cycles, shots, seed, circuit, made, twin.noisy(made))
+    return Experiment(twin, taken, cycles, shots, seed, circuit, sequence, made, twin.noisy(made))
 
 
 def run(experiment: Experiment, *, progress: Progress | None = None) -> Result:

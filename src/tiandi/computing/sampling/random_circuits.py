@@ -3,8 +3,8 @@
 Arute et al., Nature 574, 505 (2019), doi:10.1038/s41586-019-1666-5; Wu et al. (Zuchongzhi 2.0), Phys. Rev. Lett. 127, 180501 (2021),
 doi:10.1103/PhysRevLett.127.180501. A cycle is a layer of one-qubit gates, each drawn from the roots of X, Y and W = (X + Y)/sqrt(2) and
 never the one that its qubit had before, and a layer of fSim gates on the couplers of one pattern. A last layer of one-qubit gates
-stands before the measurement. Which couplers make a pattern is the lattice's: not as on Sycamore, and easier to contract (see
-docs/random-circuits.md).
+stands before the measurement. The patterns follow each other as ABCDCDAB in the papers; in the order ADCBCBAD, which is ours, gates
+join the rows pair by pair, and circuits are far easier to contract.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ import rustworkx
 from numpy.typing import NDArray
 
 from tiandi.computing.circuits.circuit import BARRIER, MEASURE, Circuit, Operation
-from tiandi.computing.machines.lattice import NO_PATTERN, Lattice
+from tiandi.computing.machines.lattice import NO_PATTERN, PUBLISHED_SEQUENCE, Lattice
 from tiandi.errors import InputError
 from tiandi.limits import require_each_within, require_within
 from tiandi.random import twin_generator
 
 FloatArray = NDArray[np.float64]
 
-SEQUENCE = (0, 1, 2, 3, 2, 3, 0, 1)
-"""Patterns A, B, C, D in the order ABCDCDAB, over and over."""
+EASIER_SEQUENCE = "ADCBCBAD"
+"""Two cycles between one half of the pairs of neighbouring rows, two between the other half: of no paper, and far easier to contract."""
+LAYERS = "ABCD"
+MOST_LAYERS = 64
 MOST_CYCLES = 1000
 KINDS = ("full", "patch", "elided")
 _HALF_PI = math.pi / 2
@@ -94,6 +96,7 @@ def random_circuit(
     qubits: Sequence[int],
     cycles: int,
     *,
+    sequence: str = PUBLISHED_SEQUENCE,
     seed: int | None = 1,
     angles: CouplerAngles | None = None,
     patches: Sequence[Sequence[int]] = (),
@@ -102,11 +105,15 @@ def random_circuit(
 ) -> Circuit:
     """A random circuit on ``qubits`` of a machine, by its numbers, measured in their order; a barrier parts the layers.
 
+    ``sequence``: which layers of two-qubit gates follow each other, over and over, 1 to 64 of the letters A to D (`Lattice.pattern`).
     ``patches``: gates between two of them are left out: in every cycle (a patch circuit), or in the first ``elided_cycles`` (an elided
     one). ``without``: couplers (smaller qubit first) that do not work. Circuits of one ``seed`` that differ in patches alone have the
-    same gates elsewhere. Raises InputError for a lattice without patterns, unknown or repeated qubits, cycles outside [1, 1000].
+    same gates elsewhere. Raises InputError for a lattice without patterns, another sequence, unknown or repeated qubits, cycles outside
+    [1, 1000].
     """
     _check(lattice, qubits, cycles, elided_cycles)
+    if not 1 <= len(sequence) <= MOST_LAYERS or not set(sequence) <= set(LAYERS):
+        raise InputError("sequence", sequence, f"must be 1 to {MOST_LAYERS} letters out of {LAYERS}, as {PUBLISHED_SEQUENCE}")
     angles = drawn_angles(lattice) if angles is None else angles
     if not len(angles.theta_rad) == len(angles.phi_rad) == len(lattice.couplers):
         raise InputError("angles", len(angles.theta_rad), f"must be {len(lattice.couplers)}, one pair for each coupler")
@@ -115,11 +122,11 @@ def random_circuit(
     generator = twin_generator(seed, "random circuit")
     patch_of = {qubit: number for number, patch in enumerate(patches) for qubit in patch}
     taken = set(qubits)
-    layers: list[list[Operation]] = [[] for _ in SEQUENCE[:4]]
+    layers: dict[str, list[Operation]] = {letter: [] for letter in LAYERS}
     for number, (first, second) in enumerate(lattice.couplers.tolist()):
         if first in taken and second in taken and (first, second) not in without:
             parameters = (float(angles.theta_rad[number]), float(angles.phi_rad[number]))
-            layers[int(lattice.pattern[number])].append(Operation("fsim", (first, second), parameters))
+            layers[LAYERS[int(lattice.pattern[number])]].append(Operation("fsim", (first, second), parameters))
     operations: list[Operation] = []
     before = np.full(len(qubits), -1)
     for cycle in range(cycles + 1):
@@ -130,7 +137,7 @@ def random_circuit(
         operations.append(Operation(BARRIER, tuple(qubits)))
         if cycle < cycles:
             whole = not patches or (elided_cycles is not None and cycle >= elided_cycles)
-            layer = layers[SEQUENCE[cycle % len(SEQUENCE)]]
+            layer = layers[sequence[cycle % len(sequence)]]
             operations += [gate for gate in layer if whole or patch_of.get(gate.qubits[0]) == patch_of.get(gate.qubits[1])]
             operations.append(Operation(BARRIER, tuple(qubits)))
     operations += [Operation(MEASURE, (qubit,)) for qubit in qubits]

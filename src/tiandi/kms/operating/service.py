@@ -149,12 +149,12 @@ class Service:
         async def obstacles() -> Mapping[str, str]:
             return await self.database.run(alarms_of_links)
 
-        watch = LinkWatch(self.entity, neighbours, obstacles=obstacles, silent=lambda: self.spreading.silent)
+        self.link_watch = LinkWatch(self.entity, neighbours, obstacles=obstacles, silent=lambda: self.spreading.silent)
         return Spreading(
             LinkReports(kme_id, is_link=lambda kme, neighbour: neighbour in self.routing.neighbours(kme)),
             # Each process of a neighbour finds its own ways.
             post=self._neighbours.tell_all,
-            look=watch.look,
+            look=self.link_watch.look,
             neighbours=neighbours,
             heard=self._heard,
         )
