@@ -39,7 +39,8 @@ Result = TypeVar("Result")
 
 def listen(port: int, field: str, address: str = LOOPBACK) -> socket.socket:
     """A socket bound to ``port`` of an address, or to a free port for 0. Raises StateError naming ``field``."""
-    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    # The protocol is named, for asyncio then sends small writes at once (TCP_NODELAY) on what is accepted.
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))

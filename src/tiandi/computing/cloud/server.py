@@ -50,7 +50,8 @@ def listen(port: int, address: str = LOOPBACK, *, protected: bool = False) -> so
     """
     if address not in OWN_ADDRESSES and not protected:
         raise InputError("address", address, f"others reach it and would read API keys: needs --certificate and --key, or {LOOPBACK}")
-    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    # The protocol is named, for asyncio then sends small writes at once (TCP_NODELAY) on what is accepted.
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))
