@@ -11,7 +11,6 @@ from tiandi.kms.keys import (
     LARGEST_COUNT,
     PREFIX_BYTE,
     SupplyKey,
-    Unshown,
     key_identifier,
     key_identifiers,
     marked_prefix,
@@ -19,6 +18,7 @@ from tiandi.kms.keys import (
     split_identifier,
 )
 from tiandi.kms.streams import etsi004
+from tiandi.unshown import Unshown
 
 __all__ = ["etsi004", "etsi014", "etsi020", "skip"]
 

@@ -16,8 +16,8 @@ from uuid import UUID
 import msgspec
 
 from tiandi.errors import InputError, RequestRefused
-from tiandi.kms.keys import Unshown
 from tiandi.kms.tls.identities import require_identity
+from tiandi.unshown import Unshown
 
 KEY_SIZE_BIT = 256
 """The size of a key when a request names none and the KME is not told otherwise."""

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tiandi.errors import RequestRefused
-from tiandi.kms.keys import Unshown
+from tiandi.unshown import Unshown
 
 VERSIONS_PATH = "/kmapi/versions"
 KEYS_PATH = "/kmapi/v1/ext_keys"

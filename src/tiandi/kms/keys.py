@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 
 from tiandi.random import secret_bytes
 from tiandi.units import BIT_PER_BYTE
+from tiandi.unshown import Unshown
 
 LARGEST_POSITION = 2**40
 PREFIX_BYTE = 14
@@ -25,13 +26,6 @@ class Segment(msgspec.Struct, frozen=True):
     block_id: UUID
     start: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_POSITION)]
     length: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_POSITION)]
-
-
-class Unshown(msgspec.Struct, frozen=True):
-    """Of a struct that holds a secret, rich (tables, tracebacks) shows what repr shows, and not its fields."""
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return [("shown", repr(self))]
 
 
 class SupplyKey(Unshown, frozen=True, gc=False):

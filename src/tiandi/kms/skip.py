@@ -14,10 +14,10 @@ from uuid import UUID
 import msgspec
 
 from tiandi.errors import InputError
-from tiandi.kms.keys import Unshown
 from tiandi.kms.tls.identities import require_identity
 from tiandi.random import secret_bytes
 from tiandi.units import BIT_PER_BYTE, byte_from_bit
+from tiandi.unshown import Unshown
 
 ALGORITHM = "QKD"
 DEFAULT_ENTROPY_BIT = 256

@@ -23,6 +23,7 @@ from tiandi.errors import InputError, ProtocolViolation
 from tiandi.kms.tls.identities import IdentityRule
 from tiandi.protocols.event_file import Run
 from tiandi.quantum.agreement import LONGEST_NAME
+from tiandi.unshown import Unshown
 
 if TYPE_CHECKING:
     from tiandi.bits import Data
@@ -42,7 +43,7 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="quantum
     link: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
 
 
-class Detections(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+class Detections(Unshown, frozen=True, forbid_unknown_fields=True, tag=True):
     """The twin: what the detectors saw of a run; bases and bits packed, slots as `tiandi.distill.sifting.encode_slots` has them."""
 
     start_s: float

@@ -40,6 +40,7 @@ from tiandi.computing.cloud.answers import (
 from tiandi.computing.cloud.service import Cloud
 from tiandi.errors import NotAuthorised
 from tiandi.random import secret_bytes
+from tiandi.unshown import Unshown
 
 SESSION_LIFE_S = 12 * 3600.0
 SESSIONS_LIMIT, SESSIONS_OF_ONE = 2000, 20
@@ -68,7 +69,7 @@ GUARDS = (
 )
 
 
-class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LogIn(Unshown, frozen=True, forbid_unknown_fields=True):
     """What the form sends."""
 
     key: str

@@ -28,7 +28,7 @@ from uuid import UUID
 import msgspec
 
 from tiandi.errors import InputError
-from tiandi.kms.keys import Unshown
+from tiandi.unshown import Unshown
 
 PORT = 25575
 VERSION = (1, 0, 1)
