@@ -37,6 +37,8 @@ from tiandi.scenario.node_light import call, decode_detections, encode_detection
 from tiandi.scenario.node_links import Module, prune_accounts, wipe_partial
 from tiandi.scenario.node_preparation import PreparedNode, prepare
 
+pytestmark = pytest.mark.xdist_group("hosts")  # One set of running hosts, in the order of the tests.
+
 PATIENCE_S = 90.0
 NODES = ("West", "Middle", "East")
 PORTS_A_NODE = 3
