@@ -1,0 +1,92 @@
+"""What an experiment is: a program to play, a model to fit, a verdict with a reason. Users write theirs against `Experiment`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiandi.computing.control.knowledge import Element, Flag, Knowledge
+from tiandi.computing.instruments.instrument import Settings
+from tiandi.computing.instruments.program import FloatArray, IntArray, Program
+
+GOOD = ""
+"""The verdict without a reason."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A request to look at drive lines with the spectrum analyser."""
+
+    lines: IntArray
+
+
+Request = Program | Settings | Look
+
+
+@dataclass(eq=False)
+class Curves:
+    """Data and fit of one experiment, to be drawn: x (targets or 1, points), y and model (targets, points), or (targets, rows, points)."""
+
+    x: FloatArray
+    y: FloatArray
+    model: FloatArray | None
+    x_name: str
+    y_name: str
+    rows: FloatArray | None = None
+    """Second axis of a two-dimensional sweep: (rows,)."""
+    rows_name: str = ""
+
+
+@dataclass(eq=False)
+class Findings:
+    """What an experiment found, for each of its targets."""
+
+    values: dict[str, FloatArray]
+    """Parameter -> (targets,); taken into the knowledge only where the verdict is good."""
+    uncertainties: dict[str, FloatArray]
+    """Parameter -> (targets,), one standard deviation."""
+    verdicts: NDArray[np.object_]
+    """(targets,): "" for good, else the reason in a sentence: a diagnosis, as "no line within the scanned 60 MHz"."""
+    flags: list[Flag] = field(default_factory=list)
+    curves: Curves | None = None
+
+
+Measurement = Generator[Request, Any, Findings]
+"""Answers are a Reading for a Program, a Spectrum for a Look, None for Settings."""
+
+
+class Experiment(Protocol):
+    """One node of the calibration graph."""
+
+    @property
+    def name(self) -> str:
+        """As "rabi": one lower-case word or words with hyphens; unique in a graph."""
+
+    @property
+    def title(self) -> str:
+        """As "Rabi oscillation against amplitude"."""
+
+    @property
+    def element(self) -> Element: ...
+
+    @property
+    def after(self) -> Sequence[str]:
+        """Names of the experiments whose results it needs."""
+
+    @property
+    def valid_s(self) -> float:
+        """Laboratory time after which its results are stale."""
+
+    def exclusion(self, knowledge: Knowledge) -> IntArray | None:
+        """(pairs, 2) of elements that must not be targets of one program (crosstalk, shared qubits); None where all may run together."""
+
+    def measure(self, knowledge: Knowledge, targets: IntArray) -> Measurement:
+        """A generator: it yields requests, is sent the answer to each, and returns its findings.
+
+        ``reading = yield Program(...)``; ``yield settings`` (changed only on the lines of its targets) has them taken; ``spectrum = yield
+        Look(lines)`` looks at mixers.
+        """
