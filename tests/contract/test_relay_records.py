@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-from tests.contract.test_key_store import Node, master_beside, node, postgres, postgres_server, reservation
+import pytest
+
+from tests.contract.test_key_store import Node, depart, master_beside, node, postgres, postgres_server, reservation
 from tiandi.kms.relay.hand_over import claim_hand_overs, let_hand_over_go, note_hand_over_sent, prepare_hand_over
 from tiandi.kms.relay.relay_messages import Announcement, RelayMessage, Way
 from tiandi.kms.store import ledger
+from tiandi.kms.store.database import Transaction
 from tiandi.kms.store.pruning import prune
 
 __all__ = ["node", "postgres", "postgres_server"]
@@ -49,6 +55,43 @@ def test_announced_keys_pass_a_node_and_are_forgotten_in_the_end(node: Node, tmp
             assert await store.run(prune, now_ms - 1000) == 0
             assert await store.run(prune, now_ms + 60_000) == 3
             assert set((await counts(node)).values()) == {0}
+
+    node.run(run())
+
+
+async def _while_another(first: tuple[Node, Any, Sequence[Any]], second: tuple[Any, Sequence[Any]]) -> None:
+    """Begin the second when the first is done but for its commit, which waits for the second's end, or a while."""
+    (node, work, arguments), (other_work, other_arguments) = first, second
+    begun: list[asyncio.Task[Any]] = []
+
+    async def slowly(transaction: Transaction) -> None:
+        await work(transaction, *arguments, claim_ms=0)
+        begun.append(asyncio.ensure_future(node.processes[-1].run(other_work, *other_arguments)))
+        await asyncio.wait(begun, timeout=0.3)
+
+    await node.store.run(slowly)
+    await begun[0]
+
+
+@pytest.mark.parametrize("node", ["postgres"], indirect=True)  # SQLite has one writer.
+@pytest.mark.parametrize("end", ["voided", "ready"])
+def test_a_share_that_is_being_taken_while_its_fate_is_decided_is_not_kept_for_ever(node: Node, tmp_path: Path, end: str) -> None:
+    """As when a database stood still, and a share and the word that it is given up wait side by side for it."""
+    r, store = reservation(), node.store
+
+    async def run() -> None:
+        async with master_beside(node, tmp_path) as master:
+            departure, question = await depart(master, r)
+            [(_, message)] = departure.relays
+            other = node.processes[-1].relaying
+            accept = (node, store.relaying.accept, ("kme-m", message))
+            if end == "voided":
+                await _while_another(accept, (other.void, ("kme-m", r.prefix, 0)))
+            else:
+                await _while_another(accept, (other.confirm, ("kme-m", question, {})))
+            assert await store.run(store.relaying.confirm, "kme-m", question, {}) == end
+            assert await store.rows("SELECT state FROM relay WHERE sealed IS NOT NULL") == []
+            assert await store.rows("SELECT state FROM relay") == [("done",)]
 
     node.run(run())
 

@@ -74,7 +74,7 @@ class EndNode:
         r = announcement.reservation
         if len(announcement.difference) != r.length_byte + PAD_BYTE:
             raise InputError("difference", len(announcement.difference), f"must be {r.length_byte + PAD_BYTE} bytes")
-        state = await self._arrival_state(transaction, r.prefix, r.first_index, announcement.route[0])
+        state = await self._arrival(transaction, r.prefix, r.first_index, announcement.route[0])
         if state == "voided":
             raise KeyNotFound("this reservation was voided")
         await transaction.rows(
@@ -238,7 +238,7 @@ class EndNode:
         return str(rows[0][0]) if rows else "unknown"
 
     async def _arrival(self, transaction: Transaction, prefix: bytes, first_index: int, origin: str) -> str:
-        """As `_arrival_state`; confirming and voiding wait for each other here."""
+        """As `_arrival_state`; shares that arrive, confirming and voiding wait for each other here."""
         rows = await transaction.rows(
             "INSERT INTO arrival (prefix, first_index, origin, state, created_ms) VALUES ($1, $2, $3, 'unknown', $4)"
             " ON CONFLICT (prefix, first_index, origin) DO UPDATE SET state = arrival.state RETURNING state",

@@ -65,11 +65,14 @@ class WayNode(EndNode):
         r = message.reservation
         if not await self._note(transaction, message, sender):
             return []
-        state = await self._arrival_state(transaction, r.prefix, r.first_index, message.route[0])
+        is_end = message.target == self._kme_id
+        # Where it ends, whoever confirms or voids it at the same time must see the share, or this must see what they did.
+        find = self._arrival if is_end else self._arrival_state
+        state = await find(transaction, r.prefix, r.first_index, message.route[0])
         if state == "voided":
             raise KeyNotFound("this reservation was voided")
         share = await self._open(transaction, sender, message)
-        if message.target == self._kme_id:
+        if is_end:
             await self._keep_share(transaction, sender, message, share if state == "unknown" else None)
             return []
         receiver = message.route[message.route.index(self._kme_id) + 1]
