@@ -15,10 +15,10 @@ run: $(VENV)/ready-to-run
 export TIANDI_SCREENSHOTS ?= $(CURDIR)/build/screenshots
 
 test: $(VENV)/ready-to-test $(VENV)-outside/ready $(VENV)-cloud/ready browser check
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 test-all: $(VENV)/ready-to-test $(VENV)-outside/ready $(VENV)-cloud/ready browser check
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 browser: $(VENV)/ready-to-test
 	@sh tests/web/bring_browser.sh $(CURDIR)/$(BIN)/playwright

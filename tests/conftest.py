@@ -29,6 +29,15 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("repeatable")
 
+SLOW_FILES = (
+    "web/test_page.py", "crash/test_kill.py", "kms/test_service.py", "crash/test_postgres_failover.py", "outside/test_documents.py",
+    "computing/cloud/clients/test_clients.py", "control/test_live_control.py", "scenario/test_node.py", "scenario/test_living.py",
+    "cli/test_kme.py", "planning/test_network_day.py", "experiments/test_experiments.py", "partition/test_partition.py", "test_docs.py",
+    "distill/test_processors.py", "outside/test_clients.py", "crash/test_disk.py", "cli/test_distill.py", "planning/test_study.py",
+    "cli/test_up.py",
+)  # fmt: skip
+"""Those whose tests take longest together, the longest first: started last, one would be waited for by all other workers."""
+
 RING_SCENARIO = Path(__file__).parents[1] / "src" / "tiandi" / "scenario" / "data" / "ring.toml"
 
 
@@ -51,6 +60,12 @@ def receiver() -> Receiver:
 def link(transmitter: Transmitter, receiver: Receiver) -> QkdLink:
     """45 km of fibre."""
     return QkdLink("Here", "There", transmitter=transmitter, receiver=receiver, channel=FibreChannel(45.0))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    order = {Path(__file__).parent / file: number for number, file in enumerate(SLOW_FILES)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 class KmeChain:

@@ -8,11 +8,11 @@ import json
 import re
 import runpy
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command_line import tiandi
 from tiandi.cli import audit, cloud, distill, keys, kme, machines, node, pki, plan, sae, scenarios
 from tiandi.cli.main import app
 
@@ -73,8 +73,7 @@ PARTS = [f"{group.app.name[0]} {name}" for group in GROUPS for name in group.app
 def test_every_command_and_option_is_in_the_manual(command: str) -> None:
     manual = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert f"tiandi {command}" in manual
-    text = subprocess.run([sys.executable, "-m", "tiandi", *command.split(), "--help"], capture_output=True, text=True, check=True).stdout
-    for option in re.findall(r"--[a-z][a-z-]+", text):
+    for option in re.findall(r"--[a-z][a-z-]+", tiandi(*command.split(), "--help").stdout):
         assert option in manual
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,6 @@ import tiandi
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "tiandi"
 MODULES = sorted(SOURCE.rglob("*.py"))
-FUNCTIONS = [
-    (path.relative_to(SOURCE), node)
-    for path in MODULES
-    for node in ast.walk(ast.parse(path.read_text()))
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-]
 
 LONGEST_MODULE = 420
 LONGEST_FUNCTION = 62
@@ -27,6 +22,16 @@ DIMENSION = re.compile(
     r"(length|distance|range|height|altitude|duration|time|delay|rate|frequency|clock|loss|attenuation|angle|divergence"
     r"|elevation|latitude|longitude|aperture|wavelength|extinction)$"
 )
+
+
+@cache
+def functions() -> list[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    return [
+        (path.relative_to(SOURCE), node)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
 
 
 def test_the_one_obvious_door() -> None:
@@ -64,7 +69,7 @@ def test_every_module_says_what_it_is_for_and_stays_modest(path: Path) -> None:
 
 
 def test_functions_stay_modest() -> None:
-    lengths = {f"{path}:{node.name}": (node.end_lineno or 0) - node.lineno for path, node in FUNCTIONS}
+    lengths = {f"{path}:{node.name}": (node.end_lineno or 0) - node.lineno for path, node in functions()}
     assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
 
 
@@ -86,7 +91,7 @@ def test_every_figure_with_a_dimension_has_its_unit_in_its_name() -> None:
     """A parameter annotated float whose last word is a physical quantity lacks its unit."""
     bare = [
         f"{path}:{node.name}({argument.arg})"
-        for path, node in FUNCTIONS
+        for path, node in functions()
         for argument in [*node.args.args, *node.args.kwonlyargs]
         if isinstance(argument.annotation, ast.Name) and argument.annotation.id == "float" and DIMENSION.search(argument.arg)
     ]

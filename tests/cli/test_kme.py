@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kms.kme_processes import PATIENCE_S, Pair, Process, free_port, tiandi
+from tests.kms.kme_processes import PATIENCE_S, Pair, Process, tiandi
+from tests.ports import free_port
 from tiandi.cli.kme import MOST_FILES
 from tiandi.kms.operating.configuration import read_configuration
 

@@ -12,12 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.command_line import tiandi
 from tests.conftest import RING_SCENARIO
 from tiandi.cli import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED
-
-
-def tiandi(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "tiandi", *arguments], capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_demo_prints_tables_a_person_wants_to_read() -> None:
@@ -69,8 +66,14 @@ def test_passes_as_a_table() -> None:
     assert "47.8°" in done.stdout
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("after_s", [1.0, 2.5, 5.0])
+@pytest.mark.parametrize(
+    ("signal_number", "after_s"),
+    [
+        pytest.param(number, after_s, marks=[pytest.mark.slow] if (i + j) % 3 else [])  # Each signal, and each time, once.
+        for i, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        for j, after_s in enumerate((1.0, 2.5, 5.0))
+    ],
+)
 def test_an_interrupt_leaves_nothing(tmp_path: Path, signal_number: signal.Signals, after_s: float) -> None:
     state = tmp_path / "state"
     process = subprocess.Popen(
@@ -99,13 +102,7 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
 
 def test_the_folder_one_stands_in_is_not_replaced(tmp_path: Path) -> None:
     for name in ("", "."):
-        done = subprocess.run(
-            [sys.executable, "-m", "tiandi", "demo", "--scenario", "ring", "--state", name],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = tiandi("demo", "--scenario", "ring", "--state", name, folder=tmp_path)
         assert done.returncode == EXIT_BAD_INPUT
         assert "not the one you stand in" in done.stderr
 

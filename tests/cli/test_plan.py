@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
+from tests.command_line import tiandi
 from tiandi.cli import EXIT_BAD_INPUT
 
 WEEK = ("--from", "2026-01-01", "--to", "2026-01-10")
-
-
-def tiandi(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "tiandi", *arguments], capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_a_study_is_tables_a_person_can_read_and_a_page(tmp_path: Path) -> None:

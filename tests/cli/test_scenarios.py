@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command_line import tiandi
 from tiandi.cli import EXIT_BAD_INPUT
-
-
-def tiandi(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tiandi", *arguments], capture_output=True, text=True, check=False, timeout=120, cwd=folder
-    )
 
 
 def test_list_names_scenarios_and_templates() -> None:

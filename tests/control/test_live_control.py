@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.kms.kme_processes import PATIENCE_S, Process, free_port
+from tests.kms.kme_processes import PATIENCE_S, Process
+from tests.ports import free_port
 from tiandi.errors import TiandiError
 from tiandi.kms.client import KeyClient
 from tiandi.kms.store.master_keys import create_master_key_file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import shutil
 import signal
@@ -23,13 +22,14 @@ import msgspec
 from tests.crash.faults import Fault
 from tests.crash.nursery import Nursery
 from tests.crash.runner import Start
+from tests.ports import free_port
 from tiandi.kms.store.master_keys import create_master_key_file, write_secret
+from tiandi.kms.store.postgres_database import COMMAND_TIMEOUT_S, LOOK_UP_S
 from tiandi.kms.tls.pki import CertificateAuthority, Credentials, credentials_in
 
-QUIET_TIMEOUT_S = 30.0
-START_TIMEOUT_S = 20.0
-# Below the ports that the system gives to callers, so that nobody takes one while its KME is dead.
-PORTS = range(20_000, 32_000)
+QUIET_TIMEOUT_S = 30.0 + COMMAND_TIMEOUT_S + LOOK_UP_S
+"""What was asked just when a server of PostgreSQL went may take its own time beside that of KMEs."""
+START_TIMEOUT_S = 60.0
 LINK_KEY_BYTE = 4096
 FAULT = re.compile("Traceback|fault at a door|never retrieved|never awaited")
 """What nobody ought to find in a log."""
@@ -359,18 +359,6 @@ def _configuration(network: Network, process: Process, dsn: str | None, *, sourc
             folder = network.folder / kme / peer
             lines.append(f'[[sources]]\nkind = "files"\npeer = "{peer}"\nfolder = "{folder}"\ninterval_s = 0.05')
     return "\n".join(lines)
-
-
-def free_port() -> int:
-    """A port that nobody listens at now."""
-    while True:
-        port = random.choice(PORTS)
-        with socket.socket() as trial:
-            try:
-                trial.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def eventually(work: Callable[[], bool], timeout_s: float = 20.0) -> None:

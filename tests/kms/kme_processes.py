@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,9 +13,8 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from tiandi.cli import EXIT_BAD_INPUT, EXIT_FAILED
-from tiandi.cli.main import app
-from tiandi.errors import InputError, TiandiError
+from tests import command_line
+from tests.ports import free_port
 from tiandi.kms.client import KeyClient
 from tiandi.kms.store.master_keys import create_master_key_file
 from tiandi.kms.tls.pki import CertificateAuthority, Credentials, credentials_in
@@ -66,13 +62,6 @@ ahead_count = 8
 """
 
 
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "tiandi", *map(str, arguments)]
 
@@ -81,17 +70,7 @@ def tiandi(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The command in this process, since starting one takes longer than most of them; one that serves has its own."""
     if "run" in arguments:
         return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=PATIENCE_S)
-    out, err, status = io.TextIOWrapper(io.BytesIO(), write_through=True), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            app([*map(str, arguments)], exit_on_error=False, print_error=False)
-        except SystemExit as leaving:
-            status = int(leaving.code or 0)
-        except TiandiError as error:
-            print(f"tiandi: {error}", file=err)
-            status = EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
-    out.seek(0)
-    return subprocess.CompletedProcess(list(map(str, arguments)), status, out.read(), err.getvalue())
+    return command_line.tiandi(*arguments)
 
 
 @dataclass

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.kms.kme_processes import free_port
 from tests.kms.network import assert_balanced
+from tests.ports import free_port
 from tiandi.control.controller import controlled
 from tiandi.errors import InputError, KeyNotFound, NotAuthorised, StateError, TiandiError
 from tiandi.kms.etsi014 import KeyRequest

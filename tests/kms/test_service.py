@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.kms.kme_processes import PATIENCE_S, Pair, Process, free_port
+from tests.kms.kme_processes import PATIENCE_S, Pair, Process
 from tests.kms.postgres import postgres_server
+from tests.ports import free_port
 from tiandi.control.controller import controlled
 from tiandi.errors import InputError, RemoteRefused, StateError
 from tiandi.kms.operating.configuration import read_configuration

@@ -7,7 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.kms.kme_processes import Pair, free_port
+from tests.kms.kme_processes import Pair
+from tests.ports import free_port
 from tiandi.kms.tls.pki import CertificateAuthority
 
 ROOT = Path(__file__).parents[2]

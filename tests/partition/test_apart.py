@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pytest
 
 from tests.hosts.test_far_away import HERE, THERE, Distance, far_apart, ip
 from tests.partition.other_process import Plan
+from tests.ports import free_port
 from tiandi.errors import TiandiError
 from tiandi.kms.client import KeyClient
 from tiandi.kms.tls.pki import CertificateAuthority, Credentials
@@ -92,11 +92,6 @@ class Apart:
             time.sleep(0.1)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def first_key(alice: KeyClient, within_s: float) -> None:
     """Wait until both ends have compared their link key."""
     end_s = time.monotonic() + within_s
@@ -106,6 +101,7 @@ def first_key(alice: KeyClient, within_s: float) -> None:
             return
         except TiandiError:
             assert time.monotonic() < end_s
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("ahead_ms", [[0, HOUR_MS], [HOUR_MS, 0]])

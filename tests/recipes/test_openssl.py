@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.kms.kme_processes import PATIENCE_S, Pair, free_port
+from tests.kms.kme_processes import PATIENCE_S, Pair
+from tests.ports import free_port
 from tests.recipes.scripts import finish, start, wait_for_port
 from tiandi.kms.client import Key
 from tiandi.kms.tls.pki import CertificateAuthority

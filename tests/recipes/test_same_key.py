@@ -13,7 +13,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.kms.kme_processes import Pair, free_port
+from tests.kms.kme_processes import Pair
+from tests.ports import free_port
 from tests.recipes.scripts import finish, start, wait_for_port
 
 WG = """

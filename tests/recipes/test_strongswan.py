@@ -19,7 +19,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.kms.kme_processes import PATIENCE_S, Pair, free_port
+from tests.kms.kme_processes import PATIENCE_S, Pair
+from tests.ports import free_port
 from tests.recipes.namespaces import Host, echo_at, inside, is_answered, two_hosts, why_none
 from tests.recipes.scripts import RECIPES, finish, start, wait_for_port
 from tiandi.kms.client import Key

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.kms.kme_processes import PATIENCE_S, Pair, free_port
+from tests.kms.kme_processes import PATIENCE_S, Pair
+from tests.ports import free_port
 from tests.recipes.namespaces import Host, echo_at, inside, ip, is_answered, two_hosts, why_none
 from tests.recipes.scripts import finish, start, wait_for_port
 

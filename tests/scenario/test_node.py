@@ -22,7 +22,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.kms.kme_processes import command, free_port, tiandi
+from tests.kms.kme_processes import command, tiandi
+from tests.ports import free_port
 from tests.recipes.namespaces import Host, two_hosts, why_none
 from tiandi.bits import pack
 from tiandi.distill.records import ReceiverRecord
@@ -36,8 +37,6 @@ from tiandi.scenario.node_files import read_node
 from tiandi.scenario.node_light import call, decode_detections, encode_detections, require_call
 from tiandi.scenario.node_links import Module, prune_accounts, wipe_partial
 from tiandi.scenario.node_preparation import PreparedNode, prepare
-
-pytestmark = pytest.mark.xdist_group("hosts")  # One set of running hosts, in the order of the tests.
 
 PATIENCE_S = 90.0
 NODES = ("West", "Middle", "East")
@@ -85,22 +84,30 @@ class Node:
     made: PreparedNode
     prefix: list[str] = field(default_factory=list)
     running: subprocess.Popen[bytes] | None = None
+    _begun: int = field(default=0, init=False)
 
     @property
     def log(self) -> Path:
         return self.made.folder / "log"
 
     def start(self) -> None:
+        self._begun = len(self.log.read_text()) if self.log.exists() else 0
         with self.log.open("ab") as log:
             words = command("node", self.made.node, "--config", self.made.folder / "node.toml")
             self.running = subprocess.Popen([*self.prefix, *words], stderr=log, cwd="/")
 
-    def wait_until(self, said: str) -> None:
-        """Until its log has a word once more."""
-        before, end_s = self.log.read_text().count(said), time.monotonic() + PATIENCE_S
-        while self.log.read_text().count(said) == before:
+    def wait_until_it_serves(self) -> None:
+        """Since it was started last. Raises AssertionError with its log when it does not, or has ended."""
+        end_s = time.monotonic() + PATIENCE_S
+        while f"{self.made.kme} serves" not in self.log.read_text()[self._begun :]:
+            self.require_running()
             assert time.monotonic() < end_s, self.log.read_text()
             time.sleep(0.1)
+        self.require_running()
+
+    def require_running(self) -> None:
+        assert self.running is not None
+        assert self.running.poll() is None, f"{self.made.node} has ended, {self.running.returncode}:\n{self.log.read_text()}"
 
     def stop(self, number: int) -> int:
         assert self.running is not None
@@ -129,9 +136,9 @@ def write_hosts(path: Path, places: dict[str, tuple[str, int]]) -> None:
 
 def places_on_loopback(nodes: Sequence[str]) -> dict[str, tuple[str, int]]:
     """127.0.0.1, 127.0.0.2 and so on, each with a few ports that are free now."""
-    base = free_port()
-    port = base if base + PORTS_A_NODE <= 65_535 else base - PORTS_A_NODE
-    return {node: (f"127.0.0.{number}", port) for number, node in enumerate(nodes, 1)}
+    addresses = [f"127.0.0.{number}" for number, _ in enumerate(nodes, 1)]
+    port = free_port(PORTS_A_NODE, addresses)
+    return {node: (address, port) for node, address in zip(nodes, addresses, strict=True)}
 
 
 def some_keys(client: KeyClient, slave: str, number: int, until_s: float) -> list[Key]:
@@ -149,8 +156,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("hosts")
 
 
+@pytest.fixture
+def nodes(all_nodes: dict[str, Node]) -> dict[str, Node]:
+    """West, Middle and East, who serve."""
+    for node in all_nodes.values():
+        node.wait_until_it_serves()
+    return all_nodes
+
+
 @pytest.fixture(scope="module")
-def nodes(folder: Path) -> Iterator[dict[str, Node]]:
+def all_nodes(folder: Path) -> Iterator[dict[str, Node]]:
     """West, Middle and East on three addresses of this machine."""
     write_scenario(folder / "line.toml", NODES)
     write_hosts(folder / "hosts.toml", places_on_loopback(NODES))
@@ -246,12 +261,11 @@ def test_the_twin_gives_light_to_the_other_end_of_the_link_and_to_nobody_else(no
     assert "hung up" in asyncio.run(call_as(right, "Middle - East"))
     assert asyncio.run(call_as(right, "West - Middle")).startswith("light")
     nodes["Middle"].start()
-    nodes["Middle"].wait_until("kme-middle serves")
 
 
 def test_a_node_drains_on_sigterm_and_its_store_is_sound(nodes: dict[str, Node]) -> None:
     for node in nodes.values():
-        assert node.stop(signal.SIGTERM) == 0
+        assert node.stop(signal.SIGTERM) == 0, node.log.read_text()
         made = node.made
         done = tiandi("audit", "verify", made.folder / "store.sqlite", "--master-key", f"file:{made.folder / 'master.key'}")
         assert (done.returncode, done.stderr) == (0, "")

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from statistics import median
 
 import msgspec
 import pytest
@@ -334,10 +335,12 @@ def test_a_crowd_that_says_nothing_keeps_nobody_from_being_served(fortress: Fort
     try:
         before = memory_byte()
         with idle_crowd(fortress, plain=plain, shaken=shaken):
+            waits_s = []
             for _ in range(20):
                 start_s = time.monotonic()
                 assert fortress.ask(fortress.alice, PAIR + "/enc_keys")[0] == 200
-                assert time.monotonic() - start_s < 1
+                waits_s.append(time.monotonic() - start_s)
+            assert median(waits_s) < 1  # Of all, since the machine may be busy with other tests for a while.
             assert memory_byte() - before < 20 * 2**20 + plain * 8 * 2**10 + shaken * 100 * 2**10
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
