@@ -1,0 +1,1 @@
+"""Exact functions of Gaussian states under photon detectors."""
