@@ -53,6 +53,8 @@ class Findings:
     """(targets,): "" for good, else the reason in a sentence: a diagnosis, as "no line within the scanned 60 MHz"."""
     flags: list[Flag] = field(default_factory=list)
     curves: Curves | None = None
+    repairs: dict[str, IntArray] = field(default_factory=dict)
+    """Where the diagnosis of a failure says that an earlier result is wrong: experiment -> elements it should measure again first."""
 
 
 Measurement = Generator[Request, Any, Findings]
