@@ -26,6 +26,10 @@ from detections import benchmark_detections  # noqa: E402
 from end_to_end import benchmark_end_to_end  # noqa: E402
 from engines import benchmark_stabilizer, benchmark_state_vector, benchmark_trajectories  # noqa: E402
 from flow import benchmark_flow  # noqa: E402
+from gbs_exact import benchmark_gbs_exact  # noqa: E402
+from gbs_matrix_product_state import benchmark_gbs_matrix_product_state  # noqa: E402
+from gbs_samplers import benchmark_gbs_samplers  # noqa: E402
+from gbs_validate import benchmark_gbs_validate  # noqa: E402
 from key_lengths import benchmark_key_lengths  # noqa: E402
 from kme_handshakes import benchmark_kme_handshakes  # noqa: E402
 from kme_load import benchmark_kme_load  # noqa: E402
@@ -37,6 +41,7 @@ from main_job import benchmark_main_job  # noqa: E402
 from measure import Figure  # noqa: E402
 from network_day import benchmark_network_day  # noqa: E402
 from passes import benchmark_passes  # noqa: E402
+from pulse_evolutions import benchmark_pulse_evolutions  # noqa: E402
 from random_circuits import benchmark_random_circuits  # noqa: E402
 from routing import benchmark_routing  # noqa: E402
 from sifting import benchmark_sifting  # noqa: E402
@@ -73,6 +78,11 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "stabilizer": benchmark_stabilizer,
     "random_circuits": benchmark_random_circuits,
     "correction": benchmark_correction,
+    "pulse_evolutions": benchmark_pulse_evolutions,
+    "gbs_samplers": benchmark_gbs_samplers,
+    "gbs_exact": benchmark_gbs_exact,
+    "gbs_matrix_product_state": benchmark_gbs_matrix_product_state,
+    "gbs_validate": benchmark_gbs_validate,
 }
 USAGE = f"usage: python benchmarks/run.py [--json] [{'] ['.join(BENCHMARKS)}]"
 

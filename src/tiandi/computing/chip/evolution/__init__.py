@@ -1,0 +1,1 @@
+"""Evolution of transmons and of coupled pairs under sampled pulses, in batches."""
