@@ -92,9 +92,6 @@ def test_the_two_corrected_samplers_send_each_other_what_they_do_not_take() -> N
 @pytest.mark.parametrize(
     ("machine", "field"),
     [
-        (small_machine(detectors=Detectors(dark_count_probability=1.5)), "dark_count_probability"),
-        (small_machine(detectors=Detectors("pseudo-number", 0)), "bins"),
-        (small_machine(indistinguishability=-0.1), "indistinguishability"),
         (small_machine(strength=4.0), "squeezing_r"),
         (small_machine(strength=2.8, detectors=Detectors("number")), "mean photons"),
     ],

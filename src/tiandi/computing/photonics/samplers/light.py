@@ -67,6 +67,13 @@ class RandomField:
         cross *= np.float32(0.5)
         return classical, quantum, cross
 
+    def all_parts(self, number: int, generator: np.random.Generator) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """As ``parts``; what is None there is zeros."""
+        classical, quantum, cross = self.parts(number, generator)
+        if quantum is None or cross is None:
+            return classical, np.zeros_like(classical), np.zeros_like(classical)
+        return classical, quantum, cross
+
     def draw(self, number: int, generator: np.random.Generator) -> tuple[Float32Array, Float32Array | None]:
         """Real and imaginary part of alpha beta, each (number, modes); None for an imaginary part that is zero."""
         real, quantum, cross = self.parts(number, generator)
