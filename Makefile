@@ -29,13 +29,19 @@ check: $(VENV)/ready-to-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(VENV)/ready-to-test $(VENV)-peers/ready $(VENV)-peers/cesium browser
+bench: $(VENV)/ready-to-test $(VENV)-peers/ready $(VENV)-peers/cesium $(VENV)-peers-qibocal/ready browser
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 # Peers bring dependencies of their own, so they live apart.
 $(VENV)-peers/ready: requirements/peers.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)-peers
 	$(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV)-peers $(BIN)/uv pip,$(VENV)-peers/bin/python -m pip) install --quiet -r requirements/peers.txt
+	@touch $@
+
+# Qibocal does not agree with the others on what it needs; left out where it cannot be installed.
+$(VENV)-peers-qibocal/ready: requirements/peers-qibocal.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-peers-qibocal
+	-$(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV)-peers-qibocal $(BIN)/uv pip,$(VENV)-peers-qibocal/bin/python -m pip) install --quiet -r $<
 	@touch $@
 
 # A bare globe of CesiumJS, beside which the page's first picture stands; left out where there is no npm.

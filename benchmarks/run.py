@@ -21,6 +21,8 @@ from cascade import benchmark_cascade  # noqa: E402
 from cloud import benchmark_cloud  # noqa: E402
 from contact_plan import benchmark_contact_plan  # noqa: E402
 from contacts import benchmark_contacts  # noqa: E402
+from control_bringup import benchmark_control_bringup  # noqa: E402
+from control_peers import benchmark_control_peers  # noqa: E402
 from correction import benchmark_correction  # noqa: E402
 from detections import benchmark_detections  # noqa: E402
 from end_to_end import benchmark_end_to_end  # noqa: E402
@@ -29,6 +31,7 @@ from flow import benchmark_flow  # noqa: E402
 from gbs_exact import benchmark_gbs_exact  # noqa: E402
 from gbs_matrix_product_state import benchmark_gbs_matrix_product_state  # noqa: E402
 from gbs_samplers import benchmark_gbs_samplers  # noqa: E402
+from gbs_uses import benchmark_gbs_uses  # noqa: E402
 from gbs_validate import benchmark_gbs_validate  # noqa: E402
 from key_lengths import benchmark_key_lengths  # noqa: E402
 from kme_handshakes import benchmark_kme_handshakes  # noqa: E402
@@ -79,10 +82,13 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "random_circuits": benchmark_random_circuits,
     "correction": benchmark_correction,
     "pulse_evolutions": benchmark_pulse_evolutions,
+    "control_bringup": benchmark_control_bringup,
+    "control_peers": benchmark_control_peers,
     "gbs_samplers": benchmark_gbs_samplers,
     "gbs_exact": benchmark_gbs_exact,
     "gbs_matrix_product_state": benchmark_gbs_matrix_product_state,
     "gbs_validate": benchmark_gbs_validate,
+    "gbs_uses": benchmark_gbs_uses,
 }
 USAGE = f"usage: python benchmarks/run.py [--json] [{'] ['.join(BENCHMARKS)}]"
 

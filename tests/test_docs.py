@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import tiandi
-from tiandi.cli import audit, cloud, distill, gbs, keys, kme, machines, node, pki, plan, sae, scenarios
+from tiandi.cli import audit, cloud, control, distill, gbs, keys, kme, machines, node, pki, plan, sae, scenarios
 from tiandi.cli.main import app
 
 ROOT = Path(__file__).parents[1]
@@ -62,10 +62,10 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
 # fmt: off
 COMMANDS = [
     "demo", "passes", "reproduce", "distill", "kme", "keys", "node", "pki", "audit", "scenario", "plan", "sae", "up", "down", "status",
-    "machines", "rcs", "qec", "gbs", "cloud",
+    "machines", "rcs", "qec", "control", "gbs", "cloud",
 ]
 # fmt: on
-GROUPS = (distill, kme, keys, node, pki, audit, scenarios, plan, sae, machines, gbs, cloud)
+GROUPS = (distill, kme, keys, node, pki, audit, scenarios, plan, sae, machines, control, gbs, cloud)
 PARTS = [f"{group.app.name[0]} {name}" for group in GROUPS for name in group.app if not name.startswith("-")]
 
 

@@ -95,6 +95,26 @@ def test_exact_tells_its_cost_first_and_refuses_what_takes_too_long(
     assert not (tmp_path / "more.npz").exists()
 
 
+def test_numbers_out_of_range_are_refused_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "build_machine", lambda *_, **__: pytest.fail("is built first"))
+    out = str(tmp_path / "a.npz")
+    for arguments, field in (
+        (("exact", "jiuzhang-1.0", out, "--samples", "0"), "samples = 0"),
+        (("exact", "jiuzhang-1.0", out, "--most-seconds", "nan"), "most_seconds = nan"),
+        (("exact", "jiuzhang-4.0", out), "modes = 8176"),
+        (("sample", "jiuzhang-1.0", out, "--samples", "0"), "samples = 0"),
+        (("sample", "jiuzhang-1.0", out, "--samples", "100000000000"), "samples = 100000000000"),
+        (("validate", "jiuzhang-1.0", "--samples", "999"), "samples = 999"),
+    ):
+        with pytest.raises(InputError, match=field):
+            run(*arguments)
+
+
+def test_a_sheet_says_that_its_purity_is_not_in_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    run("machines", "jiuzhang-2.0-1.65w")
+    assert capsys.readouterr().out.count("not in the machine that is built") == 2
+
+
 def test_the_experiment_is_judged_where_its_data_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     run("validate", "jiuzhang-2.0-0.3w", "--samplers", "none", "--data", str(jiuzhang_data()))
     answer = capsys.readouterr().out

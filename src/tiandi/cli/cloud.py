@@ -73,7 +73,9 @@ def serve(
     time_limit_s: Annotated[float, Parameter(help="Seconds that a job may take.")] = 600.0,
     memory_limit_mb: Annotated[int, Parameter(help="MiB of data that a job may take.")] = 4096,
     keep_days: Annotated[float, Parameter(help="For how long jobs that ended are kept.")] = 90.0,
-    machines: Annotated[str | None, Parameter(help="module:function that gives other machines than the twins.")] = None,
+    machines: Annotated[
+        str | None, Parameter(help="module:function that gives other machines than the twins, or a data sheet written by tiandi control.")
+    ] = None,
     quantum_door: Annotated[
         Path | None, Parameter(help="Settings (TOML) of a door over the quantum-secured network, for 'tiandi cloud connect'.")
     ] = None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from tiandi.errors import InputError
+from tiandi.limits import require_within
 
 if TYPE_CHECKING:
     from tiandi.computing.photonics.gaussian import CountArray, Machine
@@ -54,6 +55,7 @@ def list_machines(
         print(f"  {sheet.note}")
         for name, fact in sheet.facts.items():
             print(f"  {name:<28}{fact.value:>12.6g}  {fact.label}: {fact.source}")
+        print("Purity and dark counts are not in the machine that is built: its light interferes wholly, as in the papers' ideal states.")
         return None
     print(f"{'machine':<28}{'year':>6}{'modes':>7}{'sources':>9}  {'detectors':<15}public calibration")
     for sheet in sheets:
@@ -81,9 +83,11 @@ def sample(
 ) -> None:
     """Draw samples with one of the fast, approximate samplers, and say what it approximates."""
     _require_new(out)
-    from tiandi.computing.photonics.machines import build_machine
+    from tiandi.computing.photonics.file_format import LARGEST_CELLS
+    from tiandi.computing.photonics.machines import build_machine, find_machine
     from tiandi.computing.photonics.samplers import SAMPLERS
 
+    require_within("samples", samples, 1, LARGEST_CELLS // int(find_machine(machine).need("modes")))
     sampler = sampler or _best_sampler(machine)
     _require_samplers([sampler])
     with _progress() as tell:
@@ -129,19 +133,27 @@ def exact(
 ) -> None:
     """Draw exact samples by the chain rule. The cost is told before it begins, and doubles with each click."""
     _require_new(out)
-    from tiandi.computing.photonics.exact.chain_rule import sample_exact
-    from tiandi.computing.photonics.exact.costs import cost_of_exact
-    from tiandi.computing.photonics.machines import build_machine
+    from tiandi.computing.photonics.exact.chain_rule import LARGEST_NUMBER, sample_exact
+    from tiandi.computing.photonics.exact.costs import LARGEST_MODES, cost_of_exact
+    from tiandi.computing.photonics.machines import build_machine, find_machine
 
+    require_within("samples", samples, 1, LARGEST_NUMBER)
+    require_within("most_seconds", most_seconds, 0.0, float("inf"))
+    require_within("modes", find_machine(machine).need("modes"), 1, LARGEST_MODES)
     with _progress() as tell:
         tell("building the machine", 0, 1)
         twin = build_machine(machine, data=data, seed=seed)
         tell("working out the cost", 0, 1)
         cost = cost_of_exact(twin)
         print(f"exact samples: {cost.words()}; {cost.expected_seconds(samples):,.3g} s for {samples:,} on one thread", file=sys.stderr)
-        tell("exact samples", 0, samples)
         began = time.perf_counter()
-        drawn = sample_exact(twin, samples, _generator(seed, "exact"), largest_seconds=most_seconds)
+        drawn = sample_exact(
+            twin,
+            samples,
+            _generator(seed, "exact"),
+            largest_seconds=most_seconds,
+            progress=lambda done: tell("exact samples", done, samples),
+        )
         seconds = time.perf_counter() - began
     _write(out, drawn, twin, f"tiandi, exact samples by the chain rule, seed {seed}")
     totals = drawn.sum(axis=1, dtype=int)
@@ -179,6 +191,7 @@ def validate(
     from tiandi.computing.photonics.machines import build_machine
     from tiandi.computing.photonics.validation import validate as judge
     from tiandi.computing.photonics.validation.figure import draw_verdict, require_drawable
+    from tiandi.computing.photonics.validation.tally import LEAST_SAMPLES
 
     if figure is not None:
         require_drawable(figure)
@@ -187,6 +200,8 @@ def validate(
     wanted = samplers or ",".join([*MOCK_UPS, _best_sampler(machine)])
     chosen = [] if wanted == "none" else [name.strip() for name in wanted.split(",")]
     _require_samplers(chosen)
+    if chosen:
+        require_within("samples", samples, LEAST_SAMPLES, float("inf"))
     with _progress() as tell:
         tell("building the machine", 0, 1)
         twin = build_machine(machine, data=data, seed=seed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter, Token
 
 import tiandi
-from tiandi.cli import EXIT_FAILED, audit, cloud, distill, gbs, keys, kme, machines, node, pki, plan, qec, rcs, sae, scenarios, up
+from tiandi.cli import EXIT_FAILED, audit, cloud, control, distill, gbs, keys, kme, machines, node, pki, plan, qec, rcs, sae, scenarios, up
 from tiandi.errors import InputError, NoPassError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ app.command(scenarios.app)
 app.command(machines.app)
 app.command(rcs.app)
 app.command(qec.app)
+app.command(control.app)
 app.command(gbs.app)
 app.command(cloud.app)
 app.command(up.up)

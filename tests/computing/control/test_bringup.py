@@ -119,6 +119,24 @@ def test_settings_of_the_state_reach_the_instrument(tmp_path: Path) -> None:
     assert bench.settings.flux_bias_v[4] == 0.25
 
 
+def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be written at first; who makes room before the end finds everything."""
+    state = tmp_path / "state"
+    bench, store = Bench.of(electronics()), Store(state)
+    monkeypatch.setattr("tiandi.computing.control.bringup.SAVED_EVERY_S", 0.0)
+
+    def fills(knowledge: Knowledge, targets: IntArray) -> Measurement:
+        state.rename(tmp_path / "away")
+        return (yield from rabi(knowledge, targets))
+
+    def frees(knowledge: Knowledge, targets: IntArray) -> Measurement:
+        (tmp_path / "away").rename(state)
+        return (yield from rabi(knowledge, targets))
+
+    bring_up(open_session(bench, Graph([Node("fills", does=fills), Node("frees", ("fills",), does=frees)]), store=store))
+    assert np.isfinite(store.load().knowledge["pi_amplitude"]).all()
+
+
 def test_users_add_experiments() -> None:
     mine = Node("mine", ("rabi",), does=lambda knowledge, targets: succeed(targets, turn_per_volt=1.0 / knowledge["pi_amplitude"][targets]))
     session = open_session(Bench.of(electronics()), GRAPH.with_experiment(mine))

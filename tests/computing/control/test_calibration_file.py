@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.computing.cloud.clients.test_clients import python_of
 from tests.computing.control.bench import cold, electronics
 from tests.computing.control.calibrated import calibrated
 from tests.computing.control.test_sheet import FromFile
@@ -113,3 +116,68 @@ def test_files_that_cannot_stand_are_refused_and_nothing_is_taken(
         take_configuration(wrong, chip, measured_s=1.0)
     assert not chip.parameters
     assert (chip.settings.flux_bias_v == 0.0).all()
+
+
+CLIENT = """
+import json, sys
+from types import SimpleNamespace
+from cqlib.utils.get_pulse import GetPulse
+file = json.load(sys.stdin)
+pulses = GetPulse(SimpleNamespace(machine_name="here", download_config=lambda: file))
+cz = pulses.get_gate_pulse_parameter("CZ", "G6")
+wave = pulses.get_z_amp_samples("G6", 2, int(cz["cz_length"]), cz["cz_amplitude"], 0, [float(one) for one in cz["cz_extra_param"].split()])
+print(json.dumps({
+    "half": pulses.get_gate_pulse_parameter("X2P", "Q3"), "cz": cz, "wave": wave, "bias": pulses.get_qagent_workbias("Q3"),
+    "f01": pulses.get_qubit_f01("Q3"), "shift": pulses.detune_2_f01_shift("Q3", 0.02),
+}))
+"""
+
+
+def with_cz(chip: Knowledge) -> Knowledge:
+    couplers = np.arange(1, len(chip.electronics.couplers))
+    figures = {
+        "cz_amplitude_v": 0.31,
+        "cz_qubit_amplitude_v": 0.12,
+        "cz_duration_ns": 52.0,
+        "cz_phase_first_rad": 0.7,
+        "cz_phase_second_rad": -2.0,
+    }
+    for name, value in figures.items():
+        chip.learn("coupler", name, couplers, np.full(len(couplers), value), 1e-4, measured_s=100.0)
+    return chip
+
+
+def test_cqlib_itself_reads_the_file(tmp_path: Path) -> None:
+    """Its own program, in an environment of its own: half turn, flux mapping and CZ."""
+    chip = with_cz(calibrated())
+    write_sheet(tmp_path / "here.toml", chip, name="here", now_s=5.0)
+    file = json.dumps(with_pulses(configuration("here", FromFile(tmp_path / "here.toml")), chip))
+    around = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | {"MPLCONFIGDIR": str(tmp_path)}
+    done = subprocess.run(
+        [python_of("cqlib"), "-c", CLIENT], input=file, capture_output=True, text=True, timeout=120, env=around, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["half"]["amplitude"] == pytest.approx(chip["half_pi_amplitude"][3])
+    assert found["f01"] == pytest.approx(chip["frequency_hz"][3])
+    assert found["bias"] == pytest.approx(chip.settings.flux_bias_v[3])
+    assert np.isfinite(found["shift"])
+    first, second = chip.electronics.couplers[6]
+    cz = found["cz"]
+    assert (cz["qubit0"], cz["qubit1"], cz["coupler"]) == (f"Q{first}", f"Q{second}", "G6")
+    assert sorted([cz["qubit0_detune_amplitude"], cz["qubit1_detune_amplitude"]]) == [0.0, 0.12]
+    # It plays RZ by what it gives back, which takes away the phase that the qubit gained.
+    assert (cz["qubit0_dynamic_phase"], cz["qubit1_dynamic_phase"]) == pytest.approx((-0.7, 2.0))
+    assert len(found["wave"]) == 52
+    assert max(found["wave"]) == pytest.approx(0.31, rel=0.05)
+
+
+def test_gates_of_pairs_go_round(tmp_path: Path) -> None:
+    chip, found = with_cz(calibrated()), cold(electronics())
+    write_sheet(tmp_path / "here.toml", chip, name="here", now_s=5.0)
+    file = json.loads(json.dumps(with_pulses(configuration("here", FromFile(tmp_path / "here.toml")), chip)))
+    take_configuration(file, found, measured_s=9.0)
+    sound = chip.sound("coupler")[1:]
+    assert len(file["gatePulseParameter"]["cz_parameter"]) == len(sound)
+    for name in ("cz_amplitude_v", "cz_qubit_amplitude_v", "cz_duration_ns", "cz_phase_first_rad", "cz_phase_second_rad"):
+        assert found[name][sound] == pytest.approx(chip[name][sound]), name

@@ -110,3 +110,12 @@ def test_elements_that_touch() -> None:
     couplers = touching(chip, "qubit", np.array([0]), "coupler")
     assert chip.electronics.couplers[couplers].tolist() == [[0, 1], [0, 4]]
     assert touching(chip, "coupler", couplers, "qubit").tolist() == [0, 1, 4]
+
+
+def test_qubits_do_not_wait_for_couplers_that_are_all_broken() -> None:
+    """What needs a coupler's bias is measured all the same where no coupler is left."""
+    chip, condition = cold(electronics(1, 2)), Condition()
+    graph = Graph([Node("bias", element="coupler"), Node("ramsey", ("bias",))])
+    assert condition.able(graph, chip, "ramsey").tolist() == []
+    chip.flag("coupler", 0, "coupler broken", "does nothing")
+    assert condition.able(graph, chip, "ramsey").tolist() == [0, 1]

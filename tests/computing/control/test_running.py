@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,47 @@ def test_pulses_out_of_a_line_s_band_fail_alone() -> None:
     assert "300 MHz from the line's oscillator, the band reaches 200 MHz" in outcome.verdicts[~outcome.good][0]
 
 
+def test_a_program_of_some_of_the_targets_fails_those_alone() -> None:
+    """An experiment that plays its second half only, of which the pulse for qubit 9 is out of band."""
+
+    def half(knowledge: Knowledge, targets: IntArray) -> Measurement:
+        some = targets[targets >= 6]
+        program = programme(knowledge, some, np.ones((len(some), 1)))
+        program.steps[0][0].frequency_hz[some == 9] += 3e8
+        yield program
+        return Findings({}, {}, np.full(len(targets), "", object))
+
+    outcome = runner(Node("half", does=half)).run("half", EVERY)
+    assert outcome.targets[~outcome.good].tolist() == [9]
+    assert "from the line's oscillator" in outcome.verdicts[~outcome.good][0]
+    assert sorted(outcome.targets.tolist()) == EVERY.tolist()
+
+
+@pytest.mark.parametrize("wrong", ["line", "call", "exclusion"])
+def test_what_users_get_wrong_does_not_end_a_bring_up(wrong: str) -> None:
+    """A line that does not exist; a function that is no generator and fails at once; an exclusion that fails."""
+
+    def played(knowledge: Knowledge, targets: IntArray) -> Measurement:
+        program = programme(knowledge, targets, np.ones((len(targets), 1)))
+        yield replace(program, steps=((replace(program.steps[0][0], lines=targets + 999),),))
+        return Findings({}, {}, np.full(len(targets), "", object))
+
+    def called(knowledge: Knowledge, targets: IntArray) -> Measurement:
+        raise KeyError("t1_s")
+
+    def excluded(knowledge: Knowledge) -> IntArray:
+        raise KeyError("t1_s")
+
+    node = {"line": Node("x", does=played), "call": Node("x", does=called), "exclusion": Node("x", does=rabi, pairs=excluded)}[wrong]
+    outcome = runner(node).run("x", np.arange(4))
+    assert sorted(outcome.targets.tolist()) == [0, 1, 2, 3]
+    if wrong == "exclusion":
+        assert outcome.good.all()
+    else:
+        words = "its Program cannot be played" if wrong == "line" else "KeyError('t1_s')"
+        assert all(words in verdict for verdict in outcome.verdicts)
+
+
 def test_flags_are_kept_and_bad_values_are_not() -> None:
     def finds(_: Knowledge, targets: IntArray) -> Measurement:
         verdicts = np.where(targets == 2, "no signal", "").astype(object)
@@ -163,6 +205,41 @@ def test_a_value_that_moved_is_told() -> None:
     run.run("rabi", EVERY)
     bench.gain[3] *= 1.1
     assert run.run("rabi", EVERY).moved.nonzero()[0].tolist() == [3]
+
+
+def measuring(**values: tuple[float, float]) -> Node:
+    """An experiment that finds these (value, uncertainty) for all its targets."""
+
+    def does(_: Knowledge, targets: IntArray) -> Measurement:
+        found, errors = ({name: np.full(len(targets), pair[one]) for name, pair in values.items()} for one in (0, 1))
+        return Findings(found, errors, np.full(len(targets), "", object), reported=frozenset({"seen"}))
+        yield
+
+    return Node("x", does=does)
+
+
+def test_a_coarser_value_that_agrees_takes_nobody_s_place() -> None:
+    """A line to 1 MHz does not replace fringes to 1 kHz; 20 MHz away it does, for then the qubit has moved."""
+    run = runner(measuring(f=(5e9, 1e3)))
+    run.run("x", EVERY)
+    run.graph = Graph([measuring(f=(5.001e9, 1e6))])
+    assert not run.run("x", EVERY).moved.any()
+    assert (run.knowledge["f"] == 5e9).all()
+    assert (run.knowledge.parameters["f"].uncertainty == 1e3).all()
+    run.graph = Graph([measuring(f=(5.02e9, 1e6))])
+    assert run.run("x", EVERY).moved.all()
+    assert (run.knowledge["f"] == 5.02e9).all()
+    run.graph = Graph([measuring(f=(5.0201e9, 1e3))])
+    run.run("x", EVERY)
+    assert (run.knowledge["f"] == 5.0201e9).all()
+
+
+def test_what_is_only_reported_may_move() -> None:
+    run = runner(measuring(seen=(0.1, 1e-3)))
+    run.run("x", EVERY)
+    run.graph = Graph([measuring(seen=(0.2, 1e-3))])
+    assert not run.run("x", EVERY).moved.any()
+    assert (run.knowledge["seen"] == 0.2).all()
 
 
 def test_a_check_is_observed_without_being_learnt() -> None:

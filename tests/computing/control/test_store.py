@@ -153,6 +153,13 @@ def test_history_is_kept_and_bounded(tmp_path: Path) -> None:
         ('element = "qubit"', 'element = "cat"', "must be one of qubit, coupler"),
         ("[qubit.frequency_hz]\nq00 = [", "[qubit.frequency_hz]\nq00 = [1.0, ", "calibration"),
         ("q00 = [", "q00 = [[", "cannot be read"),
+        ("[settings.flux_bias_v]\nq00 = ", "[settings.flux_bias_v]\nq00 = nan # ", "must be finite"),
+        ("[settings.drive_offset]\nq02 = ", "[settings.drive_offset]\nq02 = 1.0 # ", "is not a state"),
+        ("[qubit.frequency_hz]\nq00 = [", "[qubit.frequency_hz]\nq00 = [inf, 1.0, 1.0] # ", "must be finite"),
+        ("\nqubits = 12", "\nqubits = 4000000000000", "qubits"),
+        ("\nqubits = 12", "\nqubits = 11", "electronics"),
+        ("\nnow_s = 1.0", "\nnow_s = nan", "now_s"),
+        ("[electronics]", "x = " + "[" * 5_000 + "]" * 5_000 + "\n[electronics]", "cannot be read"),
     ],
 )
 def test_a_file_that_cannot_stand_is_refused_with_its_place(tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -164,6 +171,50 @@ def test_a_file_that_cannot_stand_is_refused_with_its_place(tmp_path: Path, old:
     store.file.write_text(text.replace(old, new, 1))
     with pytest.raises(StateError, match=words):
         store.load()
+
+
+CLAIM = """
+import sys
+from tiandi.computing.control.store import Store
+Store(sys.argv[1]).claim()
+print("mine", flush=True)
+sys.stdin.read()
+"""
+FULL = """
+import resource, signal, sys
+from tests.computing.control.test_store import full
+from tiandi.computing.control.store import Store
+from tiandi.errors import StateError
+chip, condition = full()
+store = Store(sys.argv[1])
+store.save(chip, condition, 1.0, keep=True)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))
+try:
+    store.save(chip, condition, 2.0, keep=True)
+except StateError as error:
+    print(error)
+"""
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CLAIM, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "mine\n"
+        with pytest.raises(StateError, match="is in use"):
+            Store(tmp_path).claim()
+        other.kill()
+    Store(tmp_path).claim()
+    Store(tmp_path).claim()
+
+
+def test_a_file_that_finds_no_room_leaves_the_one_before(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60)
+    assert "cannot be written" in done.stdout
+    assert Store(tmp_path).load().now_s == 1.0
+    assert not list(tmp_path.glob(".*.new"))
+    assert len(Store(tmp_path).history()) == 1
 
 
 def test_folders_and_files_that_are_not_there(tmp_path: Path) -> None:

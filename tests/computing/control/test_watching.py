@@ -49,6 +49,18 @@ def test_only_what_drifted_and_what_follows_is_measured() -> None:
     assert session.knowledge["pi_amplitude"][3] == pytest.approx(1.0 / (1.3 * bench.gain[3]), rel=0.03)
 
 
+def test_what_a_new_value_touches_after_the_checks_is_measured() -> None:
+    """Rabi grows too old and, measured again, finds another value when all checks are over: nobody would check what follows."""
+    bench = Bench.of(electronics())
+    session = open_session(bench, GRAPH.with_experiment(Node("rabi", does=rabi, valid_s=500.0)))
+    bring_up(session)
+    bench.gain[4] *= 1.3
+    (one,) = watch(session, CHECKS[1:], period_s=1_000.0, rounds=1)
+    assert one.checked == {"fine": 12}
+    assert one.walk.measured["rabi"] == 12
+    assert one.walk.measured["fine"] == one.walk.measured["drag"] == 1
+
+
 def test_what_is_too_old_is_measured_anew() -> None:
     _, session = brought_up()
     (one,) = watch(session, CHECKS, period_s=6_000.0, rounds=1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,10 +18,11 @@ from tiandi.computing.instruments import frames
 from tiandi.computing.instruments.client import connect
 from tiandi.computing.instruments.instrument import idle
 from tiandi.computing.instruments.program import Drive, Measure, Program, Shape, Train, Wait
-from tiandi.computing.instruments.server import InstrumentServer, serve
+from tiandi.computing.instruments.server import MOST_CONNECTIONS, InstrumentServer, serve
 from tiandi.errors import InputError, StateError
 
 LINES = np.arange(4)
+CHIP = chip_twin(4, seed=3, faults=False).electronics
 
 
 def a_program(frequency: float = 5.0e9) -> Program:
@@ -88,7 +91,11 @@ def framed(payload: bytes) -> bytes:
     [
         (b"\xff\xff\xff\xff", "length of a frame"),
         (b"\x00\x00\x00\x00", "length of a frame"),
-        (framed(b"\xc1"), "frame"),
+        (framed(b"\xc1"), "text of a frame"),
+        (framed(b"\xff\xff\xff\xff\xc1"), "text of a frame"),
+        (framed(b"\x00\x00\x00\x01\xc1"), "frame"),
+        (framed(b"\x00\x01\x00\x00" + b"\x91" * 65_536), "frame"),
+        (framed(frames.pack([[[[[[[[[[[[[[[1]]]]]]]]]]]]]]])), "frame"),
         (framed(frames.pack({"call": "rm -rf", "argument": None})), "call"),
         (framed(frames.pack([1, 2])), "call"),
         (framed(frames.pack({"call": "run", "argument": {"type": "ChipTwin"}})), "type in a frame"),
@@ -96,14 +103,24 @@ def framed(payload: bytes) -> bytes:
         (framed(frames.pack({"call": "run", "argument": 5})), "argument"),
         (framed(frames.pack({"call": "rest", "argument": -1.0})), "time_s"),
         (framed(frames.pack({"call": "rest", "argument": "long"})), "request"),
+        (framed(frames.pack({"call": "monitor", "argument": {"type": "array", "kind": "<f8", "shape": [9]}})), "array in a frame"),
+        (framed(frames.pack({"call": "monitor", "argument": {"type": "array", "kind": "|O", "shape": [1]}})), "array in a frame"),
         (
-            framed(frames.pack({"call": "monitor", "argument": {"type": "array", "kind": "<f8", "shape": [9], "data": b"1"}})),
+            framed(frames.pack({"call": "monitor", "argument": {"type": "array", "kind": "<f8", "shape": [1 << 28, 1 << 28]}})),
             "array in a frame",
         ),
         (
-            framed(frames.pack({"call": "monitor", "argument": {"type": "array", "kind": "|O", "shape": [1], "data": b"1"}})),
-            "array in a frame",
+            framed(frames.pack({"call": "monitor", "argument": {"type": "array", "kind": "<f8", "shape": [-1]}})),
+            "shape of an array in a frame",
         ),
+        (framed(frames.pack({"call": "monitor", "argument": {"type": {"a": 1}}})), "type in a frame"),
+        (framed(frames.pack({"call": "monitor", "argument": np.zeros(10_000)})), "lines"),
+        (framed(frames.pack({"call": "configure", "argument": replace(idle(CHIP), flux_bias_v=(0.0, 0.0, 0.0, 0.0))})), "flux_bias_v"),
+        (framed(frames.pack({"call": "configure", "argument": replace(idle(CHIP), flux_bias_v=1j * np.zeros(4))})), "flux_bias_v"),
+        (framed(frames.pack({"call": "run", "argument": replace(a_program(), points=1 << 60)})), "points"),
+        (framed(frames.pack({"call": "run", "argument": replace(a_program(), shots=1e300)})), "shots"),
+        (framed(frames.pack({"call": "run", "argument": replace(a_program(), steps=3)})), "request"),
+        (framed(frames.pack({"call": "run", "argument": replace(a_program(), steps=((Wait("long"),),))})), "duration_ns"),
     ],
 )
 def test_hostile_frames_get_one_clear_error(server: InstrumentServer, sent: bytes, field: str) -> None:
@@ -130,3 +147,74 @@ def test_nobody_there_is_said() -> None:
         connect("127.0.0.1:1")
     with pytest.raises(InputError, match="must be a host and a port"):
         connect("somewhere")
+
+
+def test_whoever_says_nothing_or_is_slow_is_sent_away_and_holds_nothing() -> None:
+    with InstrumentServer(chip_twin(4, seed=3, faults=False), "127.0.0.1", 0, silent_s=0.3) as served:
+        host, port = served.address.split(":")
+        begin = time.monotonic()
+        with socket.create_connection((host, int(port))) as silent, socket.create_connection((host, int(port))) as slow:
+            slow.sendall(framed(frames.pack({"call": "now_s"}))[:9])
+            with connect(served.address) as there:
+                assert there.now_s == 0.0
+                for connection in (silent, slow):
+                    connection.settimeout(5.0)
+                    assert connection.recv(1) == b""
+                assert time.monotonic() - begin < 3.0
+                # A controller that has spoken may think for longer than that.
+                time.sleep(0.5)
+                assert there.now_s == 0.0
+
+
+def test_an_answer_that_nobody_takes_does_not_hold_the_instrument() -> None:
+    with InstrumentServer(chip_twin(4, seed=3, faults=False), "127.0.0.1", 0, silent_s=0.3) as served:
+        raw = replace(a_program(5.0e9), shots=100_000, outcome="shots")
+        host, port = served.address.split(":")
+        with socket.create_connection((host, int(port))) as deaf:
+            deaf.sendall(framed(frames.pack({"call": "run", "argument": raw})))
+            assert time_of(served) > 0.0
+
+
+def time_of(served: InstrumentServer) -> float:
+    """Laboratory time, as soon as it has passed and nobody else holds the instrument."""
+    for _ in range(80):
+        with contextlib.suppress(InputError), connect(served.address) as there:
+            if there.now_s > 0.0:
+                return there.now_s
+        time.sleep(0.1)
+    raise AssertionError("the instrument is still held")
+
+
+def test_a_controller_that_hangs_up_in_a_call_leaves_the_instrument_free() -> None:
+    with serve(chip_twin(4, seed=3, faults=False)) as served:
+        host, port = served.address.split(":")
+        connection = socket.create_connection((host, int(port)))
+        connection.sendall(framed(frames.pack({"call": "run", "argument": a_program(5.0e9)})))
+        connection.close()
+        assert time_of(served) > 0.0
+
+
+def test_more_connections_than_allowed_are_closed(server: InstrumentServer) -> None:
+    host, port = server.address.split(":")
+    with contextlib.ExitStack() as stack:
+        every = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(MOST_CONNECTIONS + 1)]
+        every[-1].settimeout(5.0)
+        assert every[-1].recv(1) == b""
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
+def test_a_host_that_others_reach_is_refused_unless_it_is_meant(host: str) -> None:
+    with pytest.raises(InputError, match="no authentication"):
+        serve(chip_twin(4), host)
+
+
+def test_it_may_be_reachable_when_it_is_meant() -> None:
+    with serve(chip_twin(4), "0.0.0.0", reachable=True) as served, connect(f"127.0.0.1:{served.address.split(':')[1]}") as there:
+        assert there.now_s == 0.0
+
+
+def test_the_same_bytes_cannot_be_taken_twice() -> None:
+    array = {"type": "array", "kind": "<f8", "shape": [1000]}
+    text = frames.msgspec.msgpack.encode([array, array])
+    with pytest.raises(InputError, match="array in a frame"):
+        frames.unpack(len(text).to_bytes(4, "big") + text + bytes(8000))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -122,4 +124,69 @@ def test_hostile_folders_are_refused(tmp_path: Path) -> None:
         read_calibration("jiuzhang-1.0", tmp_path)
     np.savez(at, expk=np.full(100, 2.0), expk1=np.ones(101), expk2=np.ones((51, 51)), expk_count=5)
     with pytest.raises(InputError, match="expk"):
+        read_published("jiuzhang-1.0", tmp_path)
+
+
+def _bomb() -> bytes:
+    """A .mat file of 65 KB whose one array has 65 MiB."""
+    packed = zlib.compress(b"\0" * (65 * 2**20), 9)
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + struct.pack("<II", 15, len(packed)) + packed
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 no zip", b"\x93NUMPY\x01\x00", b"PK\x05\x06" + b"\0" * 18], ids=["empty", "zip", "array", "no members"]
+)
+def test_files_that_are_no_npz_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "jiuzhang1.npz").write_bytes(content)
+    for read in (read_calibration, read_published):
+        with pytest.raises(InputError):
+            read("jiuzhang-1.0", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("transfer", np.full((100, 50), "a")),
+        ("squeezing_r", np.full(50, 1j)),
+        ("squeezing_r", np.full(50, np.datetime64("2020-01-01"))),
+        ("transfer", np.zeros((100, 50), [("a", float)])),
+        ("transfer", np.zeros(9_000_000)),
+        ("expk_count", np.ones(3)),
+        ("expk_count", np.array(0.0)),
+        ("expk_count", np.array(np.nan)),
+        ("expk_count", np.array("many")),
+        ("expk", np.full(100, np.nan)),
+        ("expk1", np.full(101, "a")),
+    ],
+)
+def test_arrays_that_are_no_such_numbers_are_refused_by_name(tmp_path: Path, name: str, array: np.ndarray) -> None:
+    """One of nine million zeros too: 70 KB that unpack to 72 MB."""
+    honest = {
+        "transfer": np.zeros((100, 50), complex),
+        "squeezing_r": np.tile([-0.5, 0.5], 25),
+        "expk": np.zeros(100),
+        "expk1": np.zeros(101),
+        "expk2": np.zeros((51, 51)),
+        "expk_count": np.array(10.0),
+    }
+    np.savez_compressed(tmp_path / "jiuzhang1.npz", **{**honest, name: array})  # type: ignore[arg-type] # numpy types allow_pickle apart
+    read = read_calibration if name in {"transfer", "squeezing_r"} else read_published
+    with pytest.raises(InputError, match=name):
+        read("jiuzhang-1.0", tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no matlab", _bomb(), _bomb()[:400]], ids=["empty", "text", "bomb", "cut"])
+def test_mat_files_that_are_none_or_unpack_to_too_much_are_refused(tmp_path: Path, content: bytes) -> None:
+    _write_xqsim(tmp_path)
+    (tmp_path / "xQSimGBSExperiments" / "USTC_100-mode_exp" / "expk1.mat").write_bytes(content)
+    with pytest.raises(InputError, match="expk1"):
+        read_published("jiuzhang-1.0", tmp_path)
+
+
+def test_mat_files_of_cells_are_refused(tmp_path: Path) -> None:
+    _write_xqsim(tmp_path)
+    cells = np.empty(101, dtype=object)
+    cells[:] = [np.zeros(2)] * 101
+    scipy.io.savemat(tmp_path / "xQSimGBSExperiments" / "USTC_100-mode_exp" / "expk1.mat", {"expk1": cells, "Count": 1000.0})
+    with pytest.raises(InputError, match="expk1"):
         read_published("jiuzhang-1.0", tmp_path)

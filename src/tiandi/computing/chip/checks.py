@@ -21,8 +21,16 @@ LARGEST_SHOTS = 10_000_000
 LARGEST_RAW_SHOTS = 50_000_000
 """Shots that may be asked for one by one: targets, points and shots multiplied."""
 LONGEST_NS = 1e7
+LONGEST_PULSE_NS = 5e5
+"""What the memory of a line holds."""
+LARGEST_STEPS = 100_000
+LARGEST_ORDER = 100_000_000
+"""Places in the order of a train, all targets and points together."""
 LARGEST_TABLE = 4_096
 SHORTEST_MEASURE_NS = 20.0
+READOUT_BAND_HZ = (5.5e9, 7.5e9)
+KINDS = {"drive_offset": "fc", "drive_imbalance": "fc", "discriminator": "fc", "reset_line": "i"}
+"""Of numpy, where a setting takes others than real numbers."""
 
 
 def check_settings(electronics: Electronics, settings: Settings) -> None:
@@ -32,15 +40,20 @@ def check_settings(electronics: Electronics, settings: Settings) -> None:
     shapes = {
         **dict.fromkeys(("flux_bias_v", "oscillator_hz", "drive_offset", "drive_imbalance", "drive_delay_ns", "flux_delay_ns"), (qubits,)),
         **dict.fromkeys(("threshold", "reset_amplitude", "reset_frequency_hz", "readout_frequency_hz", "readout_amplitude"), (qubits,)),
+        "reset_line": (qubits,),
         **dict.fromkeys(("coupler_bias_v", "coupler_delay_ns"), (couplers,)),
         **dict.fromkeys(("predistortion_amplitude", "predistortion_time_ns"), (qubits, terms)),
         "discriminator": (qubits, 3),
     }
     for field in fields(settings):
         value = getattr(settings, field.name)
-        if field.name in shapes and np.shape(value) != shapes[field.name]:
-            raise InputError(field.name, np.shape(value), f"must have the shape {shapes[field.name]}")
-        if field.name in shapes and field.name != "discriminator" and not np.isfinite(value).all():
+        if field.name not in shapes:
+            continue
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in KINDS.get(field.name, "fi"):
+            raise InputError(field.name, type(value).__name__, "must be an array of numbers of its kind")
+        if value.shape != shapes[field.name]:
+            raise InputError(field.name, value.shape, f"must have the shape {shapes[field.name]}")
+        if field.name != "discriminator" and not np.isfinite(value).all():
             raise InputError(field.name, "not finite", "must be finite")
     limit = electronics.flux_limit_v
     require_each_within("flux_bias_v", settings.flux_bias_v, -limit, limit)
@@ -55,6 +68,9 @@ def check_settings(electronics: Electronics, settings: Settings) -> None:
     require_each_within("predistortion_time_ns", settings.predistortion_time_ns, 0.5, 1e6)
     require_each_within("reset_amplitude", settings.reset_amplitude, -1.0, 1.0)
     require_each_within("readout_amplitude", settings.readout_amplitude, 0.0, electronics.readout_amplitude_limit)
+    require_each_within("reset_line", settings.reset_line, 0, qubits - 1)
+    require_each_within("reset_frequency_hz", settings.reset_frequency_hz, 3e9, 8e9)
+    require_each_within("readout_frequency_hz", settings.readout_frequency_hz, *READOUT_BAND_HZ)
     require_within("reset_duration_ns", settings.reset_duration_ns, 1.0, 1e4)
     require_within("readout_duration_ns", settings.readout_duration_ns, SHORTEST_MEASURE_NS, 1e5)
     for (line, other), share in settings.flux_compensation.items():
@@ -67,7 +83,10 @@ def check_settings(electronics: Electronics, settings: Settings) -> None:
 
 def grid(number: ArrayLike, targets: int, points: int, field: str) -> FloatArray:
     """A number of a program as (targets, points); axes along which it does not change have stride 0."""
-    given = np.asarray(number, float)
+    raw = np.asarray(number)
+    if raw.dtype.kind not in "fiu":
+        raise InputError(field, str(raw.dtype), "must be a real number or an array of them")
+    given = raw.astype(float, copy=False)
     try:
         return np.broadcast_to(given, (targets, points))
     except ValueError:
@@ -81,6 +100,7 @@ def check_program(electronics: Electronics, settings: Settings, program: Program
     require_within("targets times points", program.targets * program.points, 1, LARGEST_ENTRIES)
     require_within("shots", program.shots, 1, LARGEST_SHOTS)
     require_within("wait_ns", program.wait_ns, 0.0, 1e9)
+    require_within("steps", len(program.steps), 0, LARGEST_STEPS)
     if program.outcome not in {"mean", "shots", "populations"}:
         raise InputError("outcome", program.outcome, "must be mean, shots or populations")
     if program.outcome == "shots":
@@ -137,7 +157,7 @@ def _check_times(program: Program, operation: Operation) -> None:
     if isinstance(operation, Phase):
         return
     duration = grid(operation.duration_ns, program.targets, program.points, "duration_ns")
-    require_each_within("duration_ns", duration, 0.0, LONGEST_NS)
+    require_each_within("duration_ns", duration, 0.0, LONGEST_NS if isinstance(operation, Wait) else LONGEST_PULSE_NS)
     if not isinstance(operation, Wait):
         require_each_within("start_ns", grid(operation.start_ns, program.targets, program.points, "start_ns"), 0.0, LONGEST_NS)
         check_shape(operation.shape)
@@ -170,6 +190,7 @@ def _check_train(program: Program, train: Train) -> None:
     require_within("moments in the table of a train", len(train.table), 1, LARGEST_TABLE)
     if order.ndim != 3 or order.shape[0] not in {1, program.targets} or order.shape[1] != program.points:
         raise InputError("order of a train", order.shape, f"must be (1 or {program.targets}, {program.points}, length)")
+    require_within("size of the order of a train", order.size, 0, LARGEST_ORDER)
     if not np.issubdtype(order.dtype, np.integer):
         raise InputError("order of a train", str(order.dtype), "must be whole numbers")
     if order.size:
@@ -185,7 +206,7 @@ def _check_measures(electronics: Electronics, settings: Settings, program: Progr
             raise InputError("measure", type(measure).__name__, "must be Measure")
         _check_lines("lines of a measure", measure.lines, program, electronics.qubits - 1)
         frequency = grid(measure.frequency_hz, program.targets, program.points, "frequency_hz of a measure")
-        require_each_within("frequency_hz of a measure", frequency, 5.5e9, 7.5e9)
+        require_each_within("frequency_hz of a measure", frequency, *READOUT_BAND_HZ)
         amplitude = grid(measure.amplitude, program.targets, program.points, "amplitude of a measure")
         require_each_within("amplitude of a measure", amplitude, 0.0, electronics.readout_amplitude_limit)
         duration = grid(measure.duration_ns, program.targets, program.points, "duration_ns of a measure")

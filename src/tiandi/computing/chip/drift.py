@@ -70,6 +70,7 @@ class Drift:
         self._jumps = wander(qubits * DEFECTS, seed, "jumps")
 
     def at(self, time_s: float) -> Drifted:
+        """What they add at ``time_s`` [s] of laboratory time."""
         flux = FLUX_DEVIATION * self._flux.at(time_s)
         jumped = np.where(self._jumps.at(time_s) > 0.7, DEFECT_JUMP_HZ, 0.0)
         return Drifted(

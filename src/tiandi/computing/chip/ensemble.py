@@ -17,6 +17,8 @@ from tiandi.computing.chip.parameters import FloatArray, IntArray
 NODES = 7
 WIDE_RAD = 0.03
 """Slow noise that turns a qubit by less than this over a whole program is left out."""
+MILD = 1.0
+"""Decay that a flux pulse takes back is put in after the rest up to this; above, the rest is made anew with the rates that hold."""
 
 
 @dataclass(eq=False)
@@ -58,8 +60,24 @@ class Ensemble:
         """Turn <0|rho|1> of ``entries`` by exp(i angle); ``angle_rad`` broadcasts to (entries, P, N)."""
         turned(self.vectors, angle_rad, entries)
 
-    def rest(self, duration_ns: FloatArray) -> None:
-        """Let (E, P or 1) nanoseconds pass: relaxation and dephasing, no turn."""
+    def rest(self, duration_ns: FloatArray, more: FloatArray | None = None) -> None:
+        """Let (E, P or 1) nanoseconds pass: relaxation and dephasing, no turn.
+
+        ``more`` (E, P, 2): by how much other frequencies than the idle one relax and dephase in addition, as in `decay_more`.
+        """
+        before = self.vectors
+        self._rest(duration_ns)
+        if more is None:
+            return
+        strong = np.flatnonzero((more.min(axis=2) < -MILD).any(axis=1))
+        mild = more.copy()
+        mild[strong] = 0.0
+        self.decay_more(mild[..., 0], mild[..., 1])
+        if len(strong):
+            time = np.broadcast_to(duration_ns, more.shape[:2])[strong] * 1e-9
+            self.vectors[strong] = before[strong] @ self._maps_with(strong, time, more[strong]).swapaxes(-1, -2)
+
+    def _rest(self, duration_ns: FloatArray) -> None:
         if not duration_ns.any():
             return
         flat = np.ascontiguousarray(duration_ns)
@@ -73,17 +91,28 @@ class Ensemble:
             maps = idle_superoperators(times[place].ravel() * 1e-9, decay).reshape(entries, columns, 9, 9)
         self.vectors = self.vectors @ maps.swapaxes(-1, -2)
 
+    def _maps_with(self, entries: IntArray, time_s: FloatArray, more: FloatArray) -> FloatArray:
+        """(G, P, 9, 9): rest of ``time_s`` (G, P) with as much more relaxation and dephasing as ``more`` (G, P, 2) says."""
+        down, dephasing, up = (np.broadcast_to(rate, len(self.qubits))[entries, None] for rate in _rates(self.decay))
+        length = np.maximum(time_s, 1e-15)
+        factor = np.maximum(1 + more[..., 0] / ((down + up) * length), 0.0)
+        decay = Decay((down * factor).ravel(), np.maximum(dephasing + more[..., 1] / length, 0.0).ravel(), (up * factor).ravel())
+        return idle_superoperators(time_s.ravel(), decay).reshape(*time_s.shape, 9, 9)
+
     def decay_more(self, relaxed: FloatArray, dephased: FloatArray) -> None:
-        """Relax by exp(-relaxed) and dephase by exp(-dephased) in addition, (E, P): what other frequencies than the idle one bring.
+        """Relax towards equilibrium by exp(-relaxed) and dephase by exp(-dephased) in addition, (E, P): what other frequencies bring.
 
         Negative numbers, where a qubit was away from a two-level system, take back as much of the decay at the idle frequency.
         """
         kept, coherent = np.exp(-relaxed)[:, :, None], np.exp(-0.5 * relaxed - dephased)[:, :, None]
         vectors = self.vectors
-        two = vectors[..., 2] * kept**2
-        one = vectors[..., 1] * kept + (vectors[..., 2] - two)
-        vectors[..., 0] += vectors[..., 1] + vectors[..., 2] - one - two
-        vectors[..., 1], vectors[..., 2] = one, two
+        down, _, up = _rates(self.decay)
+        rest = _equilibrium(np.broadcast_to(up / down, len(self.qubits)))[:, None, None, :]
+        first, second = vectors[..., 1] - rest[..., 1], vectors[..., 2] - rest[..., 2]
+        two = second * kept**2
+        one = first * kept + (second - two)
+        vectors[..., 0] += first + second - one - two
+        vectors[..., 1], vectors[..., 2] = rest[..., 1] + one, rest[..., 2] + two
         for place, power in ((3, 1), (5, 2), (7, 3)):
             vectors[..., place : place + 2] *= (coherent**power)[..., None]
 
@@ -111,7 +140,10 @@ def decay_of_entries(now: Conditions, qubits: IntArray) -> Decay:
 def equilibrium(now: Conditions, qubits: IntArray) -> FloatArray:
     """(E, 3): populations after a long rest; state 2 as the ladder has it."""
     thermal = now.thermal[qubits]
-    ratio = thermal / (1 - thermal)
+    return _equilibrium(thermal / (1 - thermal))
+
+
+def _equilibrium(ratio: FloatArray) -> FloatArray:
     shares = np.stack([np.ones_like(ratio), ratio, ratio**2], axis=1)
     return shares / shares.sum(axis=1, keepdims=True)
 

@@ -20,7 +20,8 @@ from tiandi.computing.instruments.instrument import Settings
 from tiandi.computing.instruments.program import Flux, Program, Shape
 from tiandi.computing.instruments.waveforms import slepian_table
 
-KINDS = {"cosine": 0, "flattop": 1, "gaussian": 2, "square": 3, "slepian": 4}
+KINDS = {"cosine": 0, "flattop": 1, "gaussian": 2, "square": 3}
+_FIRST_SLEPIAN = 4
 SMALLEST_QUANTA = 2e-5
 """Pulses that make less flux than this at a qubit are left out."""
 _NODES = 8
@@ -46,7 +47,7 @@ class FluxPulses:
     filters: FloatArray
     """(E, 4, terms): amplitudes and times [ns] of the predistortion, then of the step response."""
     table: FloatArray
-    """(2, N): places and values of the program's Slepian shape."""
+    """(S, 2, N): places and values of the program's Slepian shapes, which are the kinds from 4 on."""
 
     def rows(self, chosen: IntArray) -> FluxPulses:
         """Some of the entries."""
@@ -87,6 +88,7 @@ def flux_pulses(bench: Bench, program: Program, played: list[tuple[Flux, FloatAr
     kind, edge = np.zeros((len(entries), most), np.int64), np.zeros((len(entries), most))
     own, used = np.zeros((len(entries), most), bool), np.zeros(len(entries), np.int64)
     strongest = np.asarray(abs(now.flux_matrix[entries]).argmax(axis=1)).ravel()
+    slepians = _slepians(played)
     for flux, begin, *heard_by in found:
         fields = [grid(number, program.targets, wide, "flux pulse") for number in (flux.start_ns, flux.duration_ns, flux.amplitude)]
         order = np.argsort(heard_by[0], kind="stable")
@@ -98,11 +100,11 @@ def flux_pulses(bench: Bench, program: Program, played: list[tuple[Flux, FloatAr
         duration[rows, :, place] = fields[1][source]
         strength = fields[2][source] * reach[:, None]
         quanta[rows, :, place] = np.where(np.abs(strength) > SMALLEST_QUANTA, strength, 0.0)
-        steep = flux.shape.kind == "flattop" and flux.shape.edge_ns < 2e-3
-        kind[rows, place], edge[rows, place] = KINDS["square" if steep else flux.shape.kind], flux.shape.edge_ns
+        kind[rows, place], edge[rows, place] = _kind(flux.shape, slepians), flux.shape.edge_ns
         own[rows, place] = columns == strongest[rows]
         used += np.bincount(rows, minlength=len(entries))
-    return FluxPulses(start, duration, quanta, kind, edge, own, _filters(hidden, settings, strongest), _table(played))
+    table = np.stack([np.stack(slepian_table(shape)) for shape in slepians])
+    return FluxPulses(start, duration, quanta, kind, edge, own, _filters(hidden, settings, strongest), table)
 
 
 def _filters(hidden: Hidden, settings: Settings, lines: IntArray) -> FloatArray:
@@ -119,9 +121,15 @@ def _filters(hidden: Hidden, settings: Settings, lines: IntArray) -> FloatArray:
     return filters
 
 
-def _table(played: list[tuple[Flux, FloatArray]]) -> FloatArray:
-    angles = [flux.shape.final_angle_rad for flux, _ in played if flux.shape.kind == "slepian"]
-    return np.stack(slepian_table(angles[0] if angles else Shape().final_angle_rad))
+def _kind(shape: Shape, slepians: list[Shape]) -> int:
+    if shape.kind == "slepian":
+        return _FIRST_SLEPIAN + slepians.index(shape)
+    return KINDS["square" if shape.kind == "flattop" and shape.edge_ns < 2e-3 else shape.kind]
+
+
+def _slepians(played: list[tuple[Flux, FloatArray]]) -> list[Shape]:
+    """The different Slepian shapes of a program; one where there is none."""
+    return list(dict.fromkeys(flux.shape for flux, _ in played if flux.shape.kind == "slepian")) or [Shape("slepian")]
 
 
 @dataclass(eq=False)
@@ -220,7 +228,7 @@ def _shape(kind, edge, time, duration, table):  # type: ignore[no-untyped-def]
         return (np.exp(-12.5 * (share - 0.5) ** 2) - foot) / (1 - foot)
     if kind == 3:
         return 1.0
-    return np.interp(share, table[0], table[1])
+    return np.interp(share, table[kind - _FIRST_SLEPIAN, 0], table[kind - _FIRST_SLEPIAN, 1])
 
 
 @kernel
@@ -284,7 +292,20 @@ def _marks(start, duration, quanta, kind, edge, begin, end, marks):  # type: ign
 
 
 @kernel
-def _walk(  # type: ignore[no-untyped-def]  # noqa: PLR0917, PLR0912, PLR0915
+def _sent(filters, held, step, filtered):  # type: ignore[no-untyped-def]
+    """What the predistortion sends so that the line's step response makes ``filtered`` of it."""
+    wanted, whole = filtered, 1.0
+    for term in range(filters.shape[1]):
+        if filters[0, term] == 0.0:
+            continue
+        kept = np.exp(-0.5 * step / filters[1, term])
+        wanted -= filters[0, term] * (kept * kept * held[2 + term] - kept * held[1])
+        whole += filters[0, term] * kept
+    return wanted / whole
+
+
+@kernel
+def _walk(  # type: ignore[no-untyped-def]  # noqa: PLR0917, PLR0912
     first, stop, start, duration, quanta, kind, edge, own, filters, table, begin, length, idle, defects, window, state, sums, series, white
 ):
     points, terms, pulses = start.shape[1], filters.shape[2], kind.shape[1]
@@ -325,14 +346,7 @@ def _walk(  # type: ignore[no-untyped-def]  # noqa: PLR0917, PLR0912, PLR0915
                 filtered, direct = _played(
                     start[entry, point], duration[entry, point], quanta[entry, point], kind[entry], edge[entry], own[entry], table, at
                 )
-                wanted, whole = filtered, 1.0
-                for term in range(terms):
-                    if filters[entry, 0, term] == 0.0:
-                        continue
-                    kept = np.exp(-0.5 * step / filters[entry, 1, term])
-                    wanted -= filters[entry, 0, term] * (kept * kept * held[2 + term] - kept * held[1])
-                    whole += filters[entry, 0, term] * kept
-                sent = wanted / whole
+                sent = _sent(filters[entry], held, step, filtered)
                 flux = sent + direct
                 for term in range(terms):
                     if filters[entry, 0, term] != 0.0:

@@ -19,11 +19,12 @@ from tiandi.computing.chip.evolution.decay import Decay, idle_superoperators
 from tiandi.computing.chip.evolution.hermitian import phase_superoperators
 from tiandi.computing.chip.evolution.pair import CHUNKS, PairPulses, pair_density_matrices
 from tiandi.computing.chip.flux import FluxHistory, FluxPulses, elements_of, flux_pulses, history, sums_over
+from tiandi.computing.chip.pair_points import alike_points, flux_at, strongest_tones
 from tiandi.computing.chip.pair_turns import turn_pair
 from tiandi.computing.chip.parameters import FloatArray, IntArray
-from tiandi.computing.chip.playing import columns_of, flux_of, moment_ns, phase_of, strongest_of, turn_virtually
+from tiandi.computing.chip.playing import columns_of, flux_of, moment_ns, phase_of, train_ns, turn_virtually
 from tiandi.computing.chip.pulsing import maps_of, part_of, played, turn_coherences
-from tiandi.computing.chip.tones import heard, sources_of
+from tiandi.computing.chip.tones import sources_of
 from tiandi.computing.chip.transmons import coupling_hz, push
 from tiandi.computing.instruments.program import Drive, Flux, Moment, Operation, Phase, Program, Train
 from tiandi.errors import InputError
@@ -64,7 +65,7 @@ def play_pairs(bench: Bench, program: Program, pairs: Pairs, initial: FloatArray
     state = np.zeros((targets, points, 9, 9))
     first, second = (np.broadcast_to(part, (targets, points, 3)) for part in np.split(initial, 2))
     state[..., :3, :3] = first[..., :, None] * second[..., None, :]
-    pair = _Pair(bench, program, pairs)
+    pair = PairPlay(bench, program, pairs)
     for step in program.steps:
         state = pair.train(state, step) if isinstance(step, Train) else pair.moment(state, step)
     return state[..., :3, :3]
@@ -75,7 +76,7 @@ def resting_pairs(bench: Bench, pairs: Pairs) -> FloatArray:
     return equilibrium(bench.now, pairs.ends.ravel())[:, None, :]
 
 
-class _Pair:
+class PairPlay:
     """The pairs of one program on their way through it."""
 
     def __init__(self, bench: Bench, program: Program, pairs: Pairs) -> None:
@@ -85,9 +86,12 @@ class _Pair:
         self._elements = np.stack([*pairs.ends, bench.hidden.qubits + pairs.coupler])
         played_flux = flux_of(program)
         parts = [flux_pulses(bench, program, played_flux, each) for each in self._elements]
-        self._flux: list[tuple[FluxPulses, FluxHistory] | None] = [
+        self.flux: list[tuple[FluxPulses, FluxHistory] | None] = [
             None if part is None else (part, history(part, program.points)) for part in parts
         ]
+        lengths = [train_ns(program, step) if isinstance(step, Train) else moment_ns(program, step) for step in program.steps]
+        self._alike = alike_points(self.flux, lengths, program.points)
+        self._folded = flux_at(self.flux, self._alike[:, 0])
         self._decay = [decay_of_entries(bench.now, each) for each in pairs.ends]
 
     def moment(self, state: FloatArray, moment: Moment) -> FloatArray:
@@ -99,7 +103,10 @@ class _Pair:
         if drives:
             state = self._driven(state, drives, length, self._clock, self._virtual)
         elif length.any():
-            state = self._joint(state, self._flux, self._clock, length, moving=self._moves(moment))
+            alike, clock = self._alike, self._clock
+            folded = self._joint(state[:, alike], self._folded, clock[:, alike[:, 0]], length[:, alike[:, 0]], moving=self._moves(moment))
+            state = np.empty_like(state)
+            state[:, alike] = folded
         turn_virtually(self._program, moment, self._virtual)
         self._clock = self._clock + length
         return state
@@ -136,8 +143,8 @@ class _Pair:
         moving: bool,
     ) -> FloatArray:
         """The pair's own evolution over ``length`` (T, P) from ``clock``; ``state`` (T, P, ..., 9, 9) in the qubits' own frames."""
-        samples = _samples(float(length.max()), moving)
-        frame = self._frame_rad_ns()
+        samples = samples_of(float(length.max()), moving)
+        frame = self.frame_rad_ns()
         points = length.shape[1]
         result = np.empty_like(state)
         share = max(1, CELLS // (samples * points))
@@ -146,21 +153,22 @@ class _Pair:
             given = state[chosen].copy()
             turn_coherences(given, _wide(-frame[chosen, None] * clock[chosen], given.ndim))
             rows = given.reshape(len(chosen) * points, -1, 81)
-            pulses = self._pulses(chosen, flux, clock[chosen], length[chosen], samples)
+            pulses = self.pulses(chosen, flux, clock[chosen], length[chosen], samples)
             one, other = (part_of(decay, chosen, points) for decay in self._decay)
             out = pair_density_matrices(pulses, one, other, rows).reshape(given.shape)
             turn_coherences(out, _wide(frame[chosen, None] * (clock[chosen] + length[chosen]), given.ndim))
             result[chosen] = out
         return result
 
-    def _frame_rad_ns(self) -> FloatArray:
+    def frame_rad_ns(self) -> FloatArray:
         """(T,): the common frame, the first qubit's, minus the second's own."""
         first, second = self._bench.now.frequency_hz[self._pairs.ends]
         return 2e-9 * np.pi * (first - second)
 
-    def _pulses(
+    def pulses(
         self, chosen: IntArray, flux: list[tuple[FluxPulses, FluxHistory] | None], clock: FloatArray, length: FloatArray, samples: int
     ) -> PairPulses:
+        """What the chosen pairs live through: detunings and exchange at ``samples`` times of each moment."""
         hidden, now = self._bench.hidden, self._bench.now
         first, second = self._pairs.ends[:, chosen]
         coupler = self._pairs.coupler[chosen]
@@ -172,14 +180,13 @@ class _Pair:
         def whole(values: FloatArray) -> FloatArray:
             return values[:, None, None]
 
-        couplers = hidden.couplers
         exchange = coupling_hz(
             whole(now.bare_hz[first]) + shifts[0],
             whole(now.bare_hz[second]) + shifts[1],
             whole(now.coupler_hz[coupler]) + shifts[2],
-            direct=whole(couplers.direct_hz[coupler]),
-            first=whole(couplers.first_hz[coupler]),
-            second=whole(couplers.second_hz[coupler]),
+            direct=whole(hidden.couplers.direct_hz[coupler]),
+            first=whole(hidden.couplers.first_hz[coupler]),
+            second=whole(hidden.couplers.second_hz[coupler]),
         )
         count = len(chosen) * clock.shape[1]
         table = np.concatenate(
@@ -253,7 +260,7 @@ class _Pair:
         """
         targets = self._program.targets
         alone = _at_point(self._program, train, point)
-        single = _Pair(self._bench, alone, self._pairs)
+        single = PairPlay(self._bench, alone, self._pairs)
         table = alone.steps[0].table if isinstance(alone.steps[0], Train) else ()
         away, line = _tones_of(self._bench, alone, table, self._pairs)
         clock, virtual = self._clock[:, point], self._virtual[:, point]
@@ -312,6 +319,7 @@ class _Pair:
                 decay=self._decay[side],
                 clock=clock,
                 virtual=np.zeros((self._bench.electronics.qubits, 1)),
+                own=True,
             )
             turned = phase_superoperators(angle[:, 0]), phase_superoperators(-angle[:, 0])
             result[entries] = turned[1] @ maps[:, 0] @ turned[0]
@@ -358,8 +366,7 @@ def _tones_of(bench: Bench, program: Program, table: tuple[Moment, ...], pairs: 
         sources = sources_of(program, drives, np.zeros((bench.electronics.qubits, 1)), bench.electronics)
         for side in (0, 1):
             qubits = pairs.ends[side]
-            hear = heard(bench, sources, qubits, own_target=np.arange(len(qubits)))
-            alone = strongest_of(hear, len(qubits))
+            hear, alone = strongest_tones(bench, sources, qubits, own=True)
             entries = hear.entry[alone]
             found = 2e-9 * np.pi * (sources.frequency_hz[hear.source[alone], 0] - bench.now.frequency_hz[qubits[entries]])
             other = known[side, entries] & (np.abs(found - away[side, entries]) > 1e-12)
@@ -376,7 +383,7 @@ def _wide(angle: FloatArray, dimensions: int) -> FloatArray:
     return angle.reshape(*angle.shape, *([1] * (dimensions - 3)))
 
 
-def _samples(longest_ns: float, moving: bool) -> int:
+def samples_of(longest_ns: float, moving: bool) -> int:
     """Odd, a multiple of twice the parts between which decay is put, and 1."""
     if not moving:
         return 2 * CHUNKS + 1
@@ -392,12 +399,19 @@ def _rest(decay: Decay, time_ns: FloatArray) -> FloatArray:
 
 
 def _local(
-    bench: Bench, program: Program, drives: list[Drive], *, qubits: IntArray, decay: Decay, clock: FloatArray, virtual: FloatArray
+    bench: Bench,
+    program: Program,
+    drives: list[Drive],
+    *,
+    qubits: IntArray,
+    decay: Decay,
+    clock: FloatArray,
+    virtual: FloatArray,
+    own: bool = False,
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, IntArray]:
     """Maps (G, W, 9, 9), phase, detuning of the frame [rad/ns] and length [ns] (G, P or W) of what drive pulses do to the entries (G,)."""
     sources = sources_of(program, drives, virtual, bench.electronics)
-    hear = heard(bench, sources, qubits, own_target=np.arange(len(qubits)))
-    alone = strongest_of(hear, len(qubits))
+    hear, alone = strongest_tones(bench, sources, qubits, own=own)
     entries = hear.entry[alone]
     frequency = bench.now.frequency_hz[qubits[entries]]
     tones, width = played(bench, sources, hear, alone[:, None], qubits=qubits[entries], qubit_hz=frequency, clock_ns=clock[entries])

@@ -110,6 +110,7 @@ class Hidden:
 
     @property
     def qubits(self) -> int:
+        """How many."""
         return len(self.maximum_hz)
 
 

@@ -155,9 +155,7 @@ def _play_moment(
     ensemble.turn(0.5 * turn)
     if sources is not None:
         busy = _play_drives(bench, sources, ensemble, series)
-    ensemble.rest(np.maximum(length - busy, 0.0))
-    if sums is not None:
-        ensemble.decay_more(sums[..., 1], sums[..., 2])
+    ensemble.rest(np.maximum(length - busy, 0.0), None if sums is None else sums[..., 1:3])
     ensemble.turn(0.5 * turn)
     turn_virtually(program, moment, virtual)
     ensemble.clock_ns += moment_ns(program, moment)

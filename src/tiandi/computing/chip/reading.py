@@ -120,10 +120,10 @@ def reset_populations(bench: Bench, program: Program, final: FloatArray, qubits:
 
 
 def _reset_pulse(bench: Bench, qubits: IntArray) -> FloatArray:
-    """(E, 3, 3): populations after the reset pulse (row) from populations before it (column). Played on the line of its number."""
+    """(E, 3, 3): populations after the reset pulse (row) from populations before it (column)."""
     settings, now = bench.settings, bench.now
-    reach = np.abs(now.drive.diagonal())[qubits]
     count = len(qubits)
+    reach = np.abs(np.asarray(now.drive[qubits, settings.reset_line[qubits]])).ravel()
     tones = Played(
         rabi_rad_s=(2 * np.pi * reach * settings.reset_amplitude[qubits])[:, None],
         frequency_hz=settings.reset_frequency_hz[qubits][:, None],

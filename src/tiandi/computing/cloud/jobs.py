@@ -46,6 +46,7 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What a user asks for: every program of ``programs``, one circuit each, ``shots`` times.
 
     Without ``compile`` the circuits name qubits of the machine; with it they are laid out on those that work. ``seed`` repeats a result.
+    Programs of a photonic machine are JSON objects in strings (see PhotonicJob).
     """
 
     machine: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -85,30 +86,38 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of one circuit: ``rows`` holds each shot's bits in the order of the measurements, padded to whole bytes."""
+    """The result of one circuit: ``rows`` holds each shot's values in the order of the measurements, bits padded to whole bytes."""
 
     qubits: list[int]
-    """The qubit that each bit comes from."""
+    """The qubit, or mode, that each value comes from."""
     shots: int
     rows: bytes
     engine: str
     why: str
     """Why that engine."""
+    value_byte: int = 0
+    """Bytes of each value, the highest first; 0 where values are bits."""
 
     @classmethod
-    def of(cls, bits: NDArray[np.uint8], qubits: list[int], *, engine: str, why: str) -> Outcome:
-        """From ``bits`` (shots, measured) of 0 and 1."""
-        return cls(qubits=qubits, shots=len(bits), rows=np.packbits(bits, axis=1).tobytes(), engine=engine, why=why)
+    def of(cls, values: NDArray[np.integer], qubits: list[int], *, engine: str, why: str, value_byte: int = 0) -> Outcome:
+        """From ``values`` (shots, measured): 0 and 1, or numbers that fit ``value_byte``."""
+        rows = values.astype(f">u{value_byte}") if value_byte else np.packbits(values.astype(np.uint8, copy=False), axis=1)
+        return cls(qubits=qubits, shots=len(values), rows=rows.tobytes(), engine=engine, why=why, value_byte=value_byte)
 
     def bits(self) -> NDArray[np.uint8]:
-        """Every shot's bits, shape (shots, measured), in the order in which they were taken."""
+        """Every shot's bits, shape (shots, measured), in the order in which they were taken; of values, whether they are above 0."""
+        if self.value_byte:
+            return (np.frombuffer(self.rows, f">u{self.value_byte}").reshape(self.shots, -1) > 0).astype(np.uint8)
         packed = np.frombuffer(self.rows, np.uint8).reshape(self.shots, -1)
         return np.unpackbits(packed, axis=1, count=len(self.qubits))
 
     def counts(self) -> dict[str, int]:
-        """How often each string of bits came; its leftmost character is the first measurement."""
-        row_byte = (len(self.qubits) + 7) // 8
+        """How often each string of bits came, or of values with commas between; leftmost is the first measurement."""
+        row_byte = len(self.qubits) * self.value_byte or (len(self.qubits) + 7) // 8
         distinct, numbers = np.unique(np.frombuffer(self.rows, f"S{row_byte}"), return_counts=True)
+        if self.value_byte:
+            values = np.frombuffer(distinct.tobytes(), f">u{self.value_byte}").reshape(len(distinct), -1).tolist()
+            return {",".join(map(str, row)): int(number) for row, number in zip(values, numbers, strict=True)}
         rows = np.frombuffer(distinct.tobytes(), np.uint8).reshape(len(distinct), row_byte)
         text = np.unpackbits(rows, axis=1, count=len(self.qubits)) + ord("0")
         return {bytes(row).decode(): int(number) for row, number in zip(text, numbers, strict=True)}

@@ -33,6 +33,12 @@ It does not say whether fewer circuits may use a later line; here they may, for 
 ORIGIN: tuple[Limit, ...] = (Limit(circuits=200, shots=10_000, measured=None),)
 """Assumed: no limits of the Origin cloud were found."""
 
+PHOTONIC: tuple[Limit, ...] = (Limit(circuits=8, shots=100_000, measured=None), Limit(circuits=50, shots=10_000, measured=None))
+"""Assumed: so many samples of 144 number detectors fit what a server holds."""
+
+PHOTONIC_WIDE: tuple[Limit, ...] = (Limit(circuits=8, shots=10_000, measured=None),)
+"""Assumed, for a machine of thousands of modes."""
+
 
 def require_fitting(limits: Sequence[Limit], *, shots: int, measured: Sequence[int]) -> None:
     """Raise InputError unless some line of ``limits`` allows ``shots`` of circuits that read so many qubits each (``measured``).

@@ -17,6 +17,7 @@ from tiandi.computing.circuits.languages import language_of, read_program
 from tiandi.computing.circuits.program import Program
 from tiandi.computing.cloud.jobs import Outcome
 from tiandi.computing.cloud.limits import ORIGIN, TIANYAN, Limit
+from tiandi.computing.cloud.photonic import photonic_machines
 from tiandi.errors import InputError
 
 THROUGH_CZ = frozenset({"cx", "cy", "swap"})
@@ -33,7 +34,7 @@ class Machine(Protocol):
     limits: tuple[Limit, ...]
 
     def facts(self) -> dict[str, Any]:
-        """What is known of it, fit for JSON: name, maker, qubits, couplers, native_gates, note, languages."""
+        """What is known of it, fit for JSON: name, maker, qubits and couplers, or modes, native_gates, note, languages."""
         ...
 
     def calibration(self) -> dict[str, Any]:
@@ -57,7 +58,17 @@ Catalogue = Callable[[], Mapping[str, Machine]]
 
 
 def open_catalogue(name: str) -> Mapping[str, Machine]:
-    """The machines that the function ``module:function`` gives. Raises InputError where there is no such function."""
+    """The machines that the function ``module:function`` gives, or the twins and the machine of a data sheet, a .toml.
+
+    Raises InputError where there is no such function, or no such sheet.
+    """
+    if name.endswith(".toml"):
+        from tiandi.computing.control.sheet import read_sheet  # noqa: PLC0415 - other clouds need no control system.
+
+        machine, others = read_sheet(name).sheet.id, twins()
+        if machine in others:
+            raise InputError("machines", machine, "is the name of another machine: `tiandi control export sheet --name`")
+        return {**others, machine: TwinMachine(machine, TIANYAN, file=name)}
     module, _, function = name.partition(":")
     try:
         found: Catalogue = getattr(import_module(module), function)
@@ -81,13 +92,20 @@ def require_measured(program: Program) -> Program:
 
 
 class TwinMachine:
-    """The twin of a machine, built when it is first asked for. ``seed`` says which of the machines with its ``sheet``."""
+    """The twin of a machine, built when it is first asked for. ``seed`` says which of the machines with its ``sheet``.
 
-    def __init__(self, name: str, limits: tuple[Limit, ...], seed: int = 1, *, sheet: str | None = None) -> None:
-        self.name, self.limits, self._seed, self._sheet = name, limits, seed, sheet or name
+    Or the one that a ``file`` describes: a data sheet that the control system wrote.
+    """
+
+    def __init__(self, name: str, limits: tuple[Limit, ...], seed: int = 1, *, sheet: str | None = None, file: str | None = None) -> None:
+        self.name, self.limits, self._seed, self._sheet, self._file = name, limits, seed, sheet or name, file
 
     @cached_property
     def _twin(self) -> Any:
+        if self._file is not None:
+            from tiandi.computing.control.sheet import read_sheet  # noqa: PLC0415 - other machines need no control system.
+
+            return read_sheet(self._file)
         from tiandi.computing.machines.twin import build_twin  # noqa: PLC0415 - a server's other machines need not wait for it.
 
         return build_twin(self._sheet, seed=self._seed)
@@ -191,7 +209,7 @@ _ORIGIN_TWINS = ("origin-wukong",)
 
 
 def twins() -> dict[str, Machine]:
-    """The twins of the machines that clouds lend, and of those of the same makers."""
+    """The twins of the machines that clouds lend, of those of the same makers, and of the photonic Jiuzhang machines."""
     machines: dict[str, Machine] = {name: TwinMachine(name, TIANYAN) for name in _TIANYAN_TWINS}
     machines["tianyan-176-2"] = TwinMachine("tianyan-176-2", TIANYAN, seed=2, sheet="tianyan-176")
-    return machines | {name: TwinMachine(name, ORIGIN) for name in _ORIGIN_TWINS}
+    return machines | {name: TwinMachine(name, ORIGIN) for name in _ORIGIN_TWINS} | photonic_machines()

@@ -11,6 +11,7 @@ import msgspec
 
 from tiandi.computing.cloud.answers import Problem
 from tiandi.computing.cloud.operations import Operation
+from tiandi.computing.cloud.photonic import PhotonicJob
 
 _REFUSALS = {
     "400": "What was asked for cannot be: field, value and limit say why.",
@@ -47,7 +48,7 @@ _EVENTS = {
 def openapi_document(operations: Iterable[Operation]) -> bytes:
     """The document in JSON."""
     operations = list(operations)
-    kinds = [Problem, *(kind for operation in operations for kind in (operation.body, operation.answers) if kind is not None)]
+    kinds = [Problem, PhotonicJob, *(kind for operation in operations for kind in (operation.body, operation.answers) if kind is not None)]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(kinds, schemas, strict=True))
     paths: dict[str, Any] = {"/api/v1/events": _EVENTS}

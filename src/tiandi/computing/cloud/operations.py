@@ -25,11 +25,15 @@ JOBS_GIVEN, JOBS_MOST = 50, 500
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """How often each string of bits came. Leftmost is classical bit 0, or the first measurement where a language has no such bits."""
+    """How often each string of bits came. Leftmost is classical bit 0, or the first measurement where a language has no such bits.
+
+    Of a photonic machine a string has a bit for each mode told, or, where detectors count, numbers with commas between; of a program that
+    asks for totals it is the sum of the counts.
+    """
 
     circuit: int
     qubits: list[int]
-    """The qubit of the machine that each bit comes from."""
+    """The qubit, or mode, of the machine that each bit comes from; -1 for none of them alone."""
     shots: int
     counts: dict[str, int]
     engine: str
@@ -59,7 +63,7 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """A submission that would be accepted: the qubits that each program measures."""
+    """A submission that would be accepted: the qubits, or modes, that each program measures."""
 
     measured: list[list[int]]
 

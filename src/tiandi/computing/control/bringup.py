@@ -4,6 +4,7 @@ for.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -18,7 +19,9 @@ from tiandi.computing.control.running import Outcome, Runner, Step
 from tiandi.computing.control.store import Store
 from tiandi.computing.instruments.instrument import Electronics, Instrument, idle
 from tiandi.computing.instruments.program import IntArray
-from tiandi.errors import InputError
+from tiandi.errors import InputError, StateError
+
+_log = logging.getLogger("tiandi.computing.control")
 
 MOST_REPAIRS = 2
 """Times that one experiment may send elements back to earlier ones within one walk."""
@@ -62,7 +65,13 @@ class Session:
         """Write the state, where there is a store; ``keep`` adds it to the history; ``sparing``: not if that was just done."""
         if self.store is None or (sparing and time.monotonic() - self.saved_s < SAVED_EVERY_S):
             return
-        self.store.save(self.knowledge, self.condition, self.now_s, keep=keep)
+        try:
+            self.store.save(self.knowledge, self.condition, self.now_s, keep=keep)
+        except StateError as error:
+            if not sparing:
+                raise
+            # A disk that is full now may have room at the end: what was measured is not thrown away for it.
+            _log.warning("%s", error)
         self.saved_s = time.monotonic()
 
 
@@ -92,14 +101,17 @@ def open_session(
 ) -> Session:
     """Begin where ``store`` left off, or with a chip of which nothing is known (``cold``, or nothing stored); the instrument is configured.
 
-    Raises StateError for a state that cannot be read, InputError for one of another chip.
+    Raises StateError for a state that cannot be read and a folder that another process works on, InputError for one of another chip.
     """
     electronics = instrument.electronics
+    if store is not None:
+        store.claim()
     knowledge, condition = Knowledge(electronics, idle(electronics)), Condition()
     if store is not None and not cold and store.file.exists():
         loaded = store.load()
         require_same_chip(loaded.knowledge.electronics, electronics)
         knowledge, condition = loaded.knowledge, loaded.condition
+        knowledge.electronics = electronics
     instrument.configure(knowledge.settings)
     keeper = CurveKeeper(store.curves if store is not None else None)
     return Session(Runner(instrument, graph, knowledge, condition, keeper, progress), store)

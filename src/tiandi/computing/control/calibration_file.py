@@ -6,6 +6,10 @@ installed package): frequencies of pulses in Hz, lengths in ns, the DRAG weight 
 volts, the
 flux mapping f(z) = (max_f01 - fah) sqrt|cos(pi kf (z - bias_offset))| + fah with z counted from the working point. That mapping knows no
 asymmetry of the junctions: what it says far from the sweet spot of an asymmetric transmon is too low.
+
+A CZ is written with its lengths, voltages and phases. The coupler's pulse is flat-topped here; the client knows no wave for couplers but
+the slepian of "cz_extra_param" (thf, thi, lam2, lam3; Martinis and Geller, doi 10.1103/PhysRevA.90.022307): what it draws has the size and
+length of the pulse that was calibrated, and not its form.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from tiandi.computing.control.experiments.pairing import QUBIT_SHAPE, pairs_of
 from tiandi.computing.control.knowledge import Knowledge
 from tiandi.computing.instruments.program import FloatArray
 from tiandi.errors import InputError
@@ -34,6 +39,8 @@ _COUPLER_LISTS: dict[str, tuple[tuple[str, ...], Callable[[float], float]]] = {
     "two_qubit_error": (("twoQubitGate", "czGate", "gate error"), lambda value: value),
     "coupling_hz": (("twoQubitGate", "czGate", "coupling strength"), lambda value: value * 1e6),
 }
+_CZ = ("cz_amplitude_v", "cz_qubit_amplitude_v", "cz_duration_ns", "cz_phase_first_rad", "cz_phase_second_rad")
+_SLEPIAN = "0.85 0.05 -0.18 0.04"
 _SINGLE = ("length", "amplitude", "drag_alpha", "extra_param", "drive_detune")
 
 
@@ -73,9 +80,31 @@ def with_pulses(configuration: Mapping[str, Any], knowledge: Knowledge, *, gate_
                 "zbias2f01_mapper": {name: one[2] for name, one in pulse.items()},
                 "workbias_shift": {name: one[3] for name, one in pulse.items()} | couplers,
             },
-            "cz_parameter": {},
+            "cz_parameter": _gates_of_pairs(knowledge),
         },
     }
+
+
+def _gates_of_pairs(knowledge: Knowledge) -> dict[str, dict[str, Any]]:
+    """Name of a coupler -> what cqlib's clients read of its CZ, for those whose CZ was calibrated."""
+    if not set(_CZ) <= set(knowledge.parameters):
+        return {}
+    sound = knowledge.sound("coupler")
+    known = sound[np.isfinite([knowledge[name][sound] for name in _CZ]).all(axis=0)]
+    pair = pairs_of(knowledge, known)
+    found = {}
+    for place, coupler in enumerate(known.tolist()):
+        volt, qubit_volt, length, first, second = (float(knowledge[name][coupler]) for name in _CZ)
+        moves_first = bool(pair.moves_first[place])
+        found[f"G{coupler}"] = {
+            "qubit0": f"Q{pair.first[place]}", "qubit1": f"Q{pair.second[place]}", "is_g2bias_mapping": 0,
+            "pad_time_left": 0, "pad_time_right": 0, "detune_length": length, "detune_extra_param": str(QUBIT_SHAPE.edge_ns),
+            "qubit0_detune_amplitude": qubit_volt if moves_first else 0.0, "qubit1_detune_amplitude": 0.0 if moves_first else qubit_volt,
+            "qubit0_dynamic_phase": first, "qubit1_dynamic_phase": second, "coupler_detune_amplitude": 0.0,
+            "coupler_detune_longer_left": 0, "coupler_detune_longer_right": 0,
+            "cz_length": length, "cz_amplitude": volt, "cz_extra_param": _SLEPIAN,
+        }  # fmt: skip
+    return found
 
 
 def take_configuration(configuration: Mapping[str, Any], knowledge: Knowledge, *, measured_s: float) -> dict[str, int]:
@@ -103,6 +132,7 @@ def take_configuration(configuration: Mapping[str, Any], knowledge: Knowledge, *
         for name, (path, convert) in lists.items():
             found.append((element, name, _listed(configuration, path, place, convert)))
     found += [("qubit", name, values) for name, values in _pulses(configuration, qubit, knowledge).items()]
+    found += [("coupler", name, values) for name, values in _pair_pulses(configuration, coupler).items()]
     settings = knowledge.settings
     biases = [
         (settings.flux_bias_v, qubit(name), _number("workbias_shift", value))
@@ -169,6 +199,26 @@ def _listed(
     if not isinstance(values, list) or not isinstance(names, list) or len(values) != len(names):
         raise InputError(f"calibration file: {'.'.join(path)}", list(entry), "must have param_list and qubit_used, equally long")
     return {place(name): convert(_number(".".join(path), value)) for name, value in zip(names, values, strict=True) if value is not None}
+
+
+def _pair_pulses(configuration: Mapping[str, Any], coupler: Callable[[Any], int]) -> dict[str, dict[int, float]]:
+    """Parameter -> coupler -> value, of the CZs in the file; the qubit's voltage is that of the one that moves."""
+    names = (
+        "cz_amplitude",
+        "qubit0_detune_amplitude",
+        "qubit1_detune_amplitude",
+        "cz_length",
+        "qubit0_dynamic_phase",
+        "qubit1_dynamic_phase",
+    )
+    found: dict[str, dict[int, float]] = {}
+    for name, entry in _table(configuration, "gatePulseParameter", "cz_parameter").items():
+        if not isinstance(entry, Mapping) or not set(names) <= set(entry):
+            raise InputError(f"calibration file: cz_parameter of {name}", entry, f"must have {', '.join(names)}")
+        volt, first_volt, second_volt, length, first, second = (_number(one, entry[one]) for one in names)
+        for parameter, value in zip(_CZ, (volt, first_volt or second_volt, length, first, second), strict=True):
+            found.setdefault(parameter, {})[coupler(name)] = value
+    return found
 
 
 def _pulses(configuration: Mapping[str, Any], qubit: Callable[[Any], int], knowledge: Knowledge) -> dict[str, dict[int, float]]:

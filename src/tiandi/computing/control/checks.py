@@ -26,7 +26,7 @@ def _texts(values: FloatArray, unit: str) -> list[str]:
 class FrequencyCheck(QuietNeighbours):
     """Four points of a Ramsey fringe: both quadratures of the phase after one delay.
 
-    The phase does not tell whole turns: a frequency that fails is looked for in the short window first.
+    The phase does not tell whole turns: how far a frequency that fails is off is for `Ramsey` to find, whose short delays do.
     """
 
     name: str = "check-frequency"
@@ -45,14 +45,14 @@ class FrequencyCheck(QuietNeighbours):
         along, across = signal[:, 0] - signal[:, 2], signal[:, 1] - signal[:, 3]
         contrast = np.hypot(along, across)
         period_s = delay * 1e-9 + 1e-9 * 30.0
-        detuning = np.arctan2(across, along) / (2.0 * np.pi * period_s)
+        detuning = np.arctan2(-across, along) / (2.0 * np.pi * period_s)
         error = np.sqrt(0.5 / SHOTS) / np.maximum(contrast, 1e-3) / (2.0 * np.pi * period_s)
         found = Diagnosis.clean(len(targets))
         found.blame(contrast < 0.15, "the fringe is gone: contrast {contrast:.2f}", "", contrast=contrast)
         found.blame(
             np.abs(detuning) > np.maximum(self.tolerance_hz, _SURE * error), "detuned by {detuning}", "", detuning=_texts(detuning, "Hz")
         )
-        return Findings({"detuning_hz": detuning}, {"detuning_hz": error}, found.verdicts, repairs={"ramsey-coarse": targets[~found.good]})
+        return Findings({"detuning_hz": detuning}, {"detuning_hz": error}, found.verdicts)
 
 
 @dataclass(frozen=True)

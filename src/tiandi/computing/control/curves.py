@@ -67,7 +67,11 @@ class CurveKeeper:
             table[f"{number}.names"] = np.array([held.x_name, held.y_name, held.rows_name])
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **table)
-        write_whole(self._file(experiment), content.getvalue())
+        path = self._file(experiment)
+        try:
+            write_whole(path, content.getvalue())
+        except OSError as error:
+            raise StateError("curves", str(path), f"cannot be written ({error.strerror}): those before are whole") from None
 
     def of(self, experiment: str, element: int) -> Curves | None:
         """The curve of one element, arrays with one target; None where none was kept. Raises StateError for a file that cannot be read."""

@@ -100,6 +100,11 @@ def diagnose(
     return found
 
 
+def explained(failed: NDArray[np.bool_], diagnosis: Diagnosis, otherwise: str) -> NDArray[np.object_]:
+    """(targets,): for those that ``failed`` what the diagnosis says, or ``otherwise`` where it finds nothing; "" for the rest."""
+    return np.where(failed, np.where(diagnosis.good, otherwise, diagnosis.verdicts), "").astype(object)
+
+
 def significance(fit: Fit) -> FloatArray:
     """(targets,): how much chi square the model takes away from a constant, in units of what is left per point; 0 where there is no fit."""
     there = np.isfinite(fit.y)

@@ -46,15 +46,17 @@ class Findings:
     """What an experiment found, for each of its targets."""
 
     values: dict[str, FloatArray]
-    """Parameter -> (targets,); taken into the knowledge only where the verdict is good."""
+    """Parameter -> (targets,); taken into the knowledge only where the verdict is good, and where nothing finer is known that agrees."""
     uncertainties: dict[str, FloatArray]
-    """Parameter -> (targets,), one standard deviation."""
+    """Parameter -> (targets,), one standard deviation, with what the method itself may be off by; NaN for unknown."""
     verdicts: NDArray[np.object_]
     """(targets,): "" for good, else the reason in a sentence: a diagnosis, as "no line within the scanned 60 MHz"."""
     flags: list[Flag] = field(default_factory=list)
     curves: Curves | None = None
     repairs: dict[str, IntArray] = field(default_factory=dict)
     """Where the diagnosis of a failure says that an earlier result is wrong: experiment -> elements it should measure again first."""
+    reported: frozenset[str] = frozenset()
+    """Values that no other experiment uses, as an error rate: that one of them moves makes nothing stale."""
 
 
 Measurement = Generator[Request, Any, Findings]
@@ -89,6 +91,8 @@ class Experiment(Protocol):
     def measure(self, knowledge: Knowledge, targets: IntArray) -> Measurement:
         """A generator: it yields requests, is sent the answer to each, and returns its findings.
 
-        ``reading = yield Program(...)``; ``yield settings`` (changed only on the lines of its targets) has them taken; ``spectrum = yield
-        Look(lines)`` looks at mixers.
+        ``reading = yield Program(...)``; ``yield settings`` has settings taken: a copy (`knowledge.copied`) of those of the knowledge,
+        changed only on the lines of its targets; ``spectrum = yield Look(lines)`` looks at mixers. All targets were measured by what
+        stands in ``after``: ``knowledge["frequency_hz"][targets]``. `control.experiments.gates` has calibrated pulses, `control.fitting`
+        batched fits, `control.diagnosing` reasons for fits that failed.
         """

@@ -156,13 +156,14 @@ class Condition:
         return np.flatnonzero(able)
 
     def _allows(self, earlier: Experiment, knowledge: Knowledge, element: Element) -> NDArray[np.bool_]:
-        """(elements,): a coupler waits for both its qubits; a qubit does not wait for any one coupler."""
+        """(elements,): a coupler waits for both its qubits; a qubit does not wait for any one coupler, nor for those that all failed."""
         measured = np.isin(self.of(earlier, knowledge).state, (DONE, STALE))
         if earlier.element == element:
             return measured
         if element == "coupler":
             return np.asarray(measured[knowledge.electronics.couplers].all(axis=1), bool)
-        return np.full(knowledge.elements("qubit"), bool(measured.any()))
+        tried = self.of(earlier, knowledge).state[knowledge.sound("coupler")] != NEVER
+        return np.full(knowledge.elements("qubit"), bool(measured.any() or tried.all()))
 
     def counts(self, graph: Graph, knowledge: Knowledge, now_s: float) -> dict[str, dict[State, int]]:
         """Experiment -> how many sound elements are in each state."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +13,15 @@ from tiandi.computing.instruments.instrument import Electronics, Settings
 from tiandi.computing.instruments.program import FloatArray, IntArray
 
 Element = Literal["qubit", "coupler"]
+
+
+def copied(settings: Settings) -> Settings:
+    """Settings that may be changed without changing these; `copy.deepcopy` takes each of thousands of compensations apart."""
+    new = copy(settings)
+    for name, value in vars(settings).items():
+        if isinstance(value, np.ndarray | dict):
+            setattr(new, name, value.copy())
+    return new
 
 
 @dataclass(eq=False)
@@ -80,6 +90,7 @@ class Knowledge:
         known.measured_s[targets] = measured_s
 
     def flag(self, element: Element, index: int, fault: str, reason: str) -> None:
+        """Note a fault, once."""
         if not self.flagged(element, index, fault):
             self.flags.append(Flag(element, index, fault, reason))
 

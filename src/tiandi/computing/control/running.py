@@ -18,7 +18,7 @@ from tiandi.computing.control.grouping import batches
 from tiandi.computing.control.knowledge import Knowledge
 from tiandi.computing.instruments.instrument import Instrument, Settings
 from tiandi.computing.instruments.program import Drive, FloatArray, IntArray, Program, Train
-from tiandi.errors import InputError, TiandiError
+from tiandi.errors import InputError, StateError, TiandiError
 
 _log = logging.getLogger("tiandi.computing.control")
 _MOST_RETRIES = 40
@@ -26,7 +26,11 @@ _MOST_RETRIES = 40
 UNNOTICED: dict[str, float] = {"frequency_hz": 30e3, "resonator_hz": 50e3, "flux_bias_v": 1e-4}
 """How far a parameter may move before what was measured with it is stale. A pulse of 30 ns that is 30 kHz off turns wrongly by 3e-5."""
 UNNOTICED_SHARE = 2e-3
-"""The same for all others, as a share; and in any case three standard deviations."""
+"""The same for all others, as a share; and in any case MOVED_SIGMA standard deviations."""
+MOVED_SIGMA = 5.0
+"""Three would send one or two of 500 qubits through the graph again for each parameter, with nothing wrong."""
+COARSER = 2.0
+"""A value so many times less sure than what is known, and that agrees with it, confirms it and does not take its place."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,12 @@ class _BrokenOff(Exception):
 
 
 class _OutOfBand(Exception):
-    """Some targets' pulses lie outside what their drive lines can play."""
+    """Some pulses lie outside what their drive lines can play."""
 
-    def __init__(self, where: NDArray[np.bool_], reasons: NDArray[np.object_]) -> None:
-        self.where, self.reasons = where, reasons
-        super().__init__("out of band")
+    def __init__(self, reason_of: dict[int, str]) -> None:
+        """``reason_of``: qubits whose readout their program listens to, for it may play no more than some of the targets."""
+        self.reason_of = reason_of
+        super().__init__(next(iter(reason_of.values())))
 
 
 @dataclass(eq=False)
@@ -90,21 +95,23 @@ class Runner:
         parts = []
         done = good = 0
         self.progress(Step(name, experiment.title, 0, len(targets), 0))
-        for batch in batches(self.knowledge, experiment, targets):
-            budget = [_MOST_RETRIES]
-            for elements, findings, when_s in self._measured(experiment, batch, budget):
+        for batch in self._batches(experiment, targets):
+            for elements, findings, when_s in self._measured(experiment, batch, [_MOST_RETRIES]):
                 outcome = self._merge(experiment, elements, findings, when_s)
                 parts.append(outcome)
                 done, good = done + len(elements), good + int(outcome.good.sum())
                 self.progress(Step(name, experiment.title, done, len(targets), good))
-        self.curves.flush(name)
+        try:
+            self.curves.flush(name)
+        except StateError as error:  # what was measured counts for more than its picture.
+            _log.warning("%s", error)
         return _joined(name, parts)
 
     def observe(self, experiment: Experiment, targets: IntArray) -> tuple[IntArray, Findings]:
         """Measure with an experiment that need not be in the graph, and take nothing of it: a check. Returns the elements as measured."""
         parts = [
             (elements, findings)
-            for batch in batches(self.knowledge, experiment, np.asarray(targets, np.int64))
+            for batch in self._batches(experiment, np.asarray(targets, np.int64))
             for elements, findings, _ in self._measured(experiment, batch, [_MOST_RETRIES])
         ]
         if not parts:
@@ -121,6 +128,14 @@ class Runner:
             repairs=_united([findings.repairs for _, findings in parts]),
         )
 
+    def _batches(self, experiment: Experiment, targets: IntArray) -> list[IntArray]:
+        """Targets that may be played together; one by one where the experiment cannot say which."""
+        try:
+            return batches(self.knowledge, experiment, targets)
+        except Exception:  # users write exclusions too.
+            _log.warning("%s: its exclusion broke off; its targets are measured one by one", experiment.name, exc_info=True)
+            return [np.array([one], np.int64) for one in np.unique(targets)]
+
     def _measured(self, experiment: Experiment, targets: IntArray, budget: list[int]) -> Iterator[tuple[IntArray, Findings, float]]:
         """Findings of all targets, in one part or, where some make it break off, in several."""
         before, began_s = self.knowledge.settings, self.instrument.now_s
@@ -128,9 +143,11 @@ class Runner:
             findings = self._drive(experiment, targets)
         except _OutOfBand as out:
             self._restore(before)
-            yield targets[out.where], _refused(out.reasons[out.where]), began_s
-            if not out.where.all():
-                yield from self._measured(experiment, targets[~out.where], budget)
+            reasons = self._reasons(experiment, targets, out.reason_of)
+            where = np.asarray(reasons != "", bool)
+            yield targets[where], _refused(reasons[where]), began_s
+            if not where.all():
+                yield from self._measured(experiment, targets[~where], budget)
         except _BrokenOff as broken:
             self._restore(before)
             if len(targets) == 1 or budget[0] <= 0:
@@ -143,6 +160,14 @@ class Runner:
         else:
             yield targets, findings, 0.5 * (began_s + self.instrument.now_s)
 
+    def _reasons(self, experiment: Experiment, targets: IntArray, reason_of: dict[int, str]) -> NDArray[np.object_]:
+        """(targets,): the reason of each target's qubits, "" for none; that of all where the program listens to none of them."""
+        qubits = targets[:, None] if experiment.element == "qubit" else self.knowledge.electronics.couplers[targets]
+        reasons = np.array([next((reason_of[one] for one in row if one in reason_of), "") for row in qubits.tolist()], object)
+        if not any(reasons):
+            reasons[:] = next(iter(reason_of.values()))
+        return reasons
+
     def _restore(self, settings: Settings) -> None:
         if self.knowledge.settings is not settings:
             self.instrument.configure(settings)
@@ -150,11 +175,12 @@ class Runner:
 
     def _drive(self, experiment: Experiment, targets: IntArray) -> Findings:
         """Answer what an experiment asks for until it returns its findings. Raises _BrokenOff; errors of the instrument pass through."""
-        measurement = experiment.measure(self.knowledge, targets)
+        measurement: Any = None
         answer: Any = None
         findings: Findings | None = None
         while findings is None:
             try:
+                measurement = experiment.measure(self.knowledge, targets) if measurement is None else measurement
                 request = measurement.send(answer)
             except StopIteration as end:
                 findings = end.value
@@ -166,6 +192,9 @@ class Runner:
             except InputError as error:
                 measurement.close()
                 raise _BrokenOff(str(error)) from error
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                measurement.close()
+                raise _BrokenOff(f"its {type(request).__name__} cannot be played: {error!r}") from error
         if not isinstance(findings, Findings):
             raise _BrokenOff(f"it returned {type(findings).__name__} for Findings")
         for name, values in (*findings.values.items(), *findings.uncertainties.items(), ("verdicts", findings.verdicts)):
@@ -192,7 +221,11 @@ class Runner:
             error = findings.uncertainties.get(name, np.full(len(elements), np.nan))
             take = good & np.isfinite(values)
             if name in knowledge.parameters:
-                moved |= take & _moved(name, knowledge[name][elements], values, knowledge.parameters[name].uncertainty[elements], error)
+                before, sure = knowledge[name][elements], knowledge.parameters[name].uncertainty[elements]
+                other = take & _moved(name, before, values, sure, error)
+                moved |= other & (name not in findings.reported)
+                with np.errstate(invalid="ignore"):
+                    take &= other | ~np.isfinite(before) | ~(error > COARSER * sure)
             knowledge.learn(experiment.element, name, elements[take], values[take], error[take], measured_s=when_s)
         for flag in findings.flags:
             knowledge.flag(flag.element, flag.index, flag.fault, flag.reason)
@@ -205,7 +238,7 @@ class Runner:
 def _moved(name: str, before: FloatArray, after: FloatArray, before_error: FloatArray, after_error: FloatArray) -> NDArray[np.bool_]:
     """(targets,): whether a value moved by more than it may and more than its uncertainties explain; False where there was none before."""
     bearable = np.full(len(before), UNNOTICED[name]) if name in UNNOTICED else UNNOTICED_SHARE * np.abs(before)
-    noise = 3.0 * np.hypot(np.nan_to_num(before_error), np.nan_to_num(after_error))
+    noise = MOVED_SIGMA * np.hypot(np.nan_to_num(before_error), np.nan_to_num(after_error))
     with np.errstate(invalid="ignore"):
         return np.asarray(np.abs(after - before) > np.maximum(bearable, noise), bool)
 
@@ -237,17 +270,16 @@ def _united(parts: list[dict[str, IntArray]]) -> dict[str, IntArray]:
 def _require_in_band(program: Program, knowledge: Knowledge) -> None:
     """Raise _OutOfBand where a pulse's frequency lies further from its line's oscillator than half the band."""
     half = 0.5 * knowledge.electronics.drive_band_hz
-    where, reasons = np.zeros(program.targets, bool), np.full(program.targets, "", object)
+    reasons: dict[int, str] = {}
     drives = [one for step in program.steps for moment in (step.table if isinstance(step, Train) else (step,)) for one in moment]
     for drive in drives:
         if isinstance(drive, Drive):
             oscillator = knowledge.settings.oscillator_hz[drive.lines][:, None]
             away = np.abs(np.atleast_2d(drive.frequency_hz) - oscillator)
             furthest = np.where(np.isnan(away).any(axis=1), np.inf, away.max(axis=1))
-            for target in np.flatnonzero((furthest > half) & ~where).tolist():
-                where[target] = True
-                reasons[target] = (
-                    f"its pulse lies {amount(furthest[target], 'Hz')} from the line's oscillator, the band reaches {amount(half, 'Hz')}"
-                )
-    if where.any():
-        raise _OutOfBand(where, reasons)
+            for row in np.flatnonzero(furthest > half).tolist():
+                reason = f"its pulse lies {amount(furthest[row], 'Hz')} from the line's oscillator, the band reaches {amount(half, 'Hz')}"
+                for measure in program.measures:
+                    reasons.setdefault(int(measure.lines[row]), reason)
+    if reasons:
+        raise _OutOfBand(reasons)

@@ -21,11 +21,15 @@ from tiandi.computing.control.graph import STATES, Condition, Progress
 from tiandi.computing.control.knowledge import Element, Flag, Knowledge
 from tiandi.computing.instruments.instrument import Electronics, Settings, idle
 from tiandi.errors import InputError, StateError
+from tiandi.limits import require_within
 
 FORMAT = 1
 _LETTERS: dict[Element, str] = {"qubit": "q", "coupler": "c"}
 _ELEMENTS: dict[str, Element] = {"q": "qubit", "c": "coupler"}
 _MOST_TERMS = 16
+_MOST_QUBITS = 100_000
+LATEST_S = 1e10
+"""Laboratory time: three centuries."""
 
 
 def state_lines(knowledge: Knowledge, condition: Condition, now_s: float) -> Iterator[str]:
@@ -77,11 +81,14 @@ def read_state(raw: dict[str, Any], file: str) -> tuple[Knowledge, Condition, fl
         for element in get_args(Element):
             for name, lines in raw.get(element, {}).items():
                 _read_parameter(knowledge, element, name, lines)
+        _require_sane(knowledge)
         condition = Condition({name: _read_progress(knowledge, name, lines) for name, lines in raw.get("state", {}).items()})
-        return knowledge, condition, float(raw["now_s"])
+        now_s = float(raw["now_s"])
+        require_within("now_s", now_s, 0.0, LATEST_S)
+        return knowledge, condition, now_s
     except InputError as error:
         raise StateError(f"{file}: {error.field}", error.value, error.limit) from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
         raise StateError("state", file, f"is not a state of a calibration ({type(error).__name__}: {error})") from None
 
 
@@ -153,8 +160,27 @@ def _read_electronics(raw: dict[str, Any]) -> Electronics:
     kinds: dict[str, Callable[[Any], Any]] = {"str": str, "int": int, "float": float}
     kinds |= {"IntArray": lambda value: np.array(value, np.int64), "FloatArray": lambda value: np.array(value, np.float64)}
     found = {each.name: kinds[str(each.type)](raw[each.name]) for each in fields(Electronics)}
+    require_within("electronics: qubits", found["qubits"], 1, _MOST_QUBITS)
     found["couplers"] = found["couplers"].reshape(-1, 2)
+    for each in fields(Electronics):
+        size = len(found["couplers"]) if "coupl" in each.name else found["qubits"]
+        if isinstance(found[each.name], np.ndarray) and len(found[each.name]) != size:
+            raise InputError(f"electronics: {each.name}", len(found[each.name]), f"must have {size} entries")
+    if found["couplers"].size and not 0 <= found["couplers"].min() <= found["couplers"].max() < found["qubits"]:
+        raise InputError("electronics: couplers", found["couplers"].max().item(), f"must be qubits from 0 to {found['qubits'] - 1}")
     return Electronics(**found)
+
+
+def _require_sane(knowledge: Knowledge) -> None:
+    """Numbers that people changed must still be numbers: a bias of nan would go on into the instrument."""
+    for each in fields(knowledge.settings):
+        held = getattr(knowledge.settings, each.name)
+        values = np.array(list(held.values())) if isinstance(held, dict) else np.asarray(held)
+        if each.name != "discriminator" and not np.isfinite(values).all():
+            raise InputError(f"[settings.{each.name}]", "nan or inf", "must be finite")
+    for name, known in knowledge.parameters.items():
+        if np.isinf(known.value).any() or (known.uncertainty < 0).any():
+            raise InputError(f"[{known.element}.{name}]", "inf, or less than 0", "must be finite, standard deviations not negative")
 
 
 def _read_settings(raw: dict[str, Any], electronics: Electronics) -> Settings:

@@ -90,6 +90,8 @@ def watch_once(session: Session, checks: Sequence[Check]) -> Round:
                 session.condition.expire(graph, session.knowledge, earlier, blamed[earlier], "a check failed")
                 for other, size in remeasure(session, earlier, blamed[earlier]).items():
                     repaired[other] = repaired.get(other, 0) + size
+        # All checks are made: what a new value touches now, nobody would look at any more.
+        session.checked = frozenset()
         walk = bring_up(session)
     finally:
         session.checked = frozenset()

@@ -42,6 +42,10 @@ class Electronics:
     """Width of the band around the local oscillator that a drive line can play."""
     readout_amplitude_limit: float
     flux_limit_v: float
+    digitiser_rate_hz: float = 1e9
+    digitiser_bit: int = 8
+    digitiser_range_v: float = 0.5
+    """Of I and of Q: from minus this to plus this. Steps of so many bits add to a shot what is small beside the amplifier's noise."""
 
 
 @dataclass(eq=False)
@@ -76,6 +80,8 @@ class Settings:
     reset_frequency_hz: FloatArray = field(default_factory=lambda: np.zeros(0))
     reset_duration_ns: float = 30.0
     """(qubits,): the pi pulse of active reset, a cosine."""
+    reset_line: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(qubits,): the drive line that it is played on: a qubit's own number, or another where cables are swapped."""
     readout_frequency_hz: FloatArray = field(default_factory=lambda: np.zeros(0))
     readout_amplitude: FloatArray = field(default_factory=lambda: np.zeros(0))
     readout_duration_ns: float = 1_000.0
@@ -104,6 +110,7 @@ def idle(electronics: Electronics, terms: int = 3) -> Settings:
         threshold=nothing(),
         reset_amplitude=nothing(),
         reset_frequency_hz=electronics.design_qubit_hz.copy(),
+        reset_line=np.arange(qubits),
         readout_frequency_hz=electronics.design_resonator_hz.copy(),
         readout_amplitude=nothing(),
     )

@@ -29,6 +29,11 @@ class Shape:
     """Rise time and fall time of a flat top, each."""
     final_angle_rad: float = 0.85
     """Of a slepian: the angle of its control vector at the middle (Martinis and Geller, doi 10.1103/PhysRevA.90.022307)."""
+    initial_angle_rad: float = 0.1
+    """Of a slepian: the same at its begin and end. Assumed where nothing is said; it only scales the envelope's foot."""
+    second_cosine: float = 0.0
+    third_cosine: float = 0.0
+    """Of a slepian: weights of the second and third term of its angle's series; the first has 1 minus the third's."""
 
 
 @dataclass(frozen=True, eq=False)

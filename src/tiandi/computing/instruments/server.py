@@ -1,7 +1,12 @@
 """An instrument served over TCP: a control system in another process cannot tell it from one of its own.
 
-One controller at a time: a second one is told so and sent away. A frame that cannot be understood is answered with one error, and its
-connection is closed; the instrument stays as it was. There is no authentication: serve on loopback, or behind something that has it.
+One controller at a time: whoever calls first holds the instrument until it hangs up or its host is found gone (TCP keepalive); a second one
+is told so and sent away. A connection that does not speak within `SILENT_S`, or is slow with a frame that it has begun, is closed. A frame
+that cannot be understood is answered with one error, and its connection is closed; the instrument stays as it was. A controller that hangs
+up in the middle of a call leaves the instrument as after that call.
+
+There is no authentication and no encryption: whoever reaches the port controls the instrument. So it is served on loopback alone unless
+``reachable`` says that others are meant to come in; then keep it behind a firewall, an SSH tunnel or a VPN.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
 
@@ -21,14 +27,18 @@ from tiandi.limits import require_within
 LOOPBACK = "127.0.0.1"
 BUSY = "another controller holds the instrument"
 _LOGGER = logging.getLogger("tiandi.computing.instruments")
+SILENT_S = 30.0
+"""How long a new connection may say nothing, and how long an answer may wait to be taken."""
+MOST_CONNECTIONS = 16
 _SHORT_WAIT_S = 0.2
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
 class InstrumentServer:
     """Serves from its making until `close`; also a context manager."""
 
-    def __init__(self, instrument: Instrument, host: str, port: int) -> None:
-        self._instrument = instrument
+    def __init__(self, instrument: Instrument, host: str, port: int, *, silent_s: float = SILENT_S) -> None:
+        self._instrument, self._silent_s = instrument, silent_s
         self._held = threading.Lock()
         self._closed = threading.Event()
         self._open: set[socket.socket] = set()
@@ -73,19 +83,26 @@ class InstrumentServer:
                 connection, _ = self._listener.accept()
             except TimeoutError:
                 continue
-            connection.settimeout(None)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if len(self._open) >= MOST_CONNECTIONS:
+                connection.close()
+                continue
+            _watch_for_death(connection)
             self._open.add(connection)
             threading.Thread(target=self._converse, args=(connection,), name="controller", daemon=True).start()
 
     def _converse(self, connection: socket.socket) -> None:
-        held = self._held.acquire(timeout=_SHORT_WAIT_S)
+        held = False
         try:
-            if not held:
-                send(connection, _refusal(InputError("controller", "a second one", BUSY)))
-                return
-            while self._answer_one(connection):
-                pass
+            connection.settimeout(self._silent_s)
+            request = self._heard(connection)
+            if request is not None:
+                held = self._held.acquire(timeout=_SHORT_WAIT_S)
+                if not held:
+                    send(connection, _refusal(InputError("controller", "a second one", BUSY)))
+            while held and request is not None:
+                send(connection, self._answer(request))
+                connection.settimeout(None)
+                request = self._heard(connection)
         except OSError as error:
             _LOGGER.info("a controller's connection ended: %s", error)
         finally:
@@ -94,24 +111,25 @@ class InstrumentServer:
             self._open.discard(connection)
             connection.close()
 
-    def _answer_one(self, connection: socket.socket) -> bool:
-        """Whether the conversation goes on."""
+    def _heard(self, connection: socket.socket) -> Any:
+        """The next request; None where the conversation ends."""
         try:
-            request = receive(connection)
+            request = receive(connection, patience_s=self._silent_s)
         except InputError as error:
             send(connection, _refusal(error))
-            return False
-        if request is None:
-            return False
+            return None
+        # An answer that nobody takes must not wait for ever.
+        connection.settimeout(self._silent_s)
+        return request
+
+    def _answer(self, request: Any) -> dict[str, Any]:
         try:
-            answer = {"result": self._called(request)}
+            return {"result": self._called(request)}
         except TiandiError as error:
-            answer = _refusal(error)
-        except (TypeError, ValueError, AttributeError, IndexError, KeyError, OverflowError) as error:
+            return _refusal(error)
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, MemoryError) as error:
             _LOGGER.info("a request could not be understood: %r", error)
-            answer = _refusal(InputError("request", str(error)[:200], "must have the fields of its type, each of its kind"))
-        send(connection, answer)
-        return True
+            return _refusal(InputError("request", str(error)[:200], "must have the fields of its type, each of its kind"))
 
     def _called(self, request: Any) -> Any:
         name = request.get("call") if isinstance(request, dict) else None
@@ -133,10 +151,33 @@ class InstrumentServer:
         raise InputError("call", str(name)[:40], "must be electronics, now_s, run, configure, monitor or rest")
 
 
-def serve(instrument: Instrument, host: str = LOOPBACK, port: int = 0) -> InstrumentServer:
-    """Serve ``instrument`` in threads of this process; port 0 takes a free one. StateError where the port cannot be had."""
+def serve(instrument: Instrument, host: str = LOOPBACK, port: int = 0, *, reachable: bool = False) -> InstrumentServer:
+    """Serve ``instrument`` in threads of this process; port 0 takes a free one. StateError where the port cannot be had.
+
+    A ``host`` that others than this machine reach is refused unless ``reachable``: there is no authentication (see the module).
+    """
     require_within("port", port, 0, 65_535)
+    if not reachable and not _is_loopback(host):
+        raise InputError("host", host, "must be a loopback address, for there is no authentication, unless reachable is set")
     return InstrumentServer(instrument, host, port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _watch_for_death(connection: socket.socket) -> None:
+    """Small frames go at once; a host that has gone without a word is noticed after a minute and a half."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _of(argument: Any, kind: type) -> Any:

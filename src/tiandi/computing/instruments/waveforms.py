@@ -13,8 +13,6 @@ from tiandi.limits import require_within
 
 GAUSSIAN_WIDTHS = 5.0
 """A Gaussian is cut off where the pulse ends, at 2.5 standard deviations on each side, and lowered to 0 there."""
-SLEPIAN_INITIAL_RAD = 0.1
-"""Angle of the control vector far from resonance. Assumed; it only scales the envelope's foot."""
 _SLEPIAN_POINTS = 4_001
 
 
@@ -23,7 +21,13 @@ def check_shape(shape: Shape) -> None:
     if shape.kind not in {"cosine", "flattop", "slepian", "gaussian", "square"}:
         raise InputError("kind of shape", shape.kind, "must be cosine, flattop, slepian, gaussian or square")
     require_within("edge_ns", shape.edge_ns, 0.0, 1e6)
-    require_within("final_angle_rad", shape.final_angle_rad, 0.11, 1.57)
+    require_within("initial_angle_rad", shape.initial_angle_rad, 0.005, 1.0)
+    require_within("final_angle_rad", shape.final_angle_rad, shape.initial_angle_rad + 0.01, 1.57)
+    require_within("second_cosine", shape.second_cosine, -0.5, 0.5)
+    require_within("third_cosine", shape.third_cosine, -0.5, 0.5)
+    if shape.kind == "slepian" and _angle_share(shape).min() < -1e-12:
+        weights = (shape.second_cosine, shape.third_cosine)
+        raise InputError("second_cosine and third_cosine", weights, "must keep the angle above its first value")
 
 
 def envelope(shape: Shape, time_ns: ArrayLike, duration_ns: ArrayLike) -> FloatArray:
@@ -39,7 +43,7 @@ def envelope(shape: Shape, time_ns: ArrayLike, duration_ns: ArrayLike) -> FloatA
         foot = np.exp(-0.125 * GAUSSIAN_WIDTHS**2)
         value = (np.exp(-0.5 * (GAUSSIAN_WIDTHS * (share - 0.5)) ** 2) - foot) / (1 - foot)
     elif shape.kind == "slepian":
-        value = np.interp(share, *slepian_table(shape.final_angle_rad))
+        value = np.interp(share, *slepian_table(shape))
     else:
         edge = np.clip(np.minimum(shape.edge_ns, 0.5 * duration), 1e-9, None)
         value = 0.5 - 0.5 * np.cos(np.pi * np.clip(np.minimum(time, duration - time) / edge, 0.0, 1.0))
@@ -60,7 +64,7 @@ def slope_per_ns(shape: Shape, time_ns: ArrayLike, duration_ns: ArrayLike) -> Fl
         foot = np.exp(-0.125 * GAUSSIAN_WIDTHS**2)
         value = -(GAUSSIAN_WIDTHS**2) * (share - 0.5) / length * np.exp(-0.5 * (GAUSSIAN_WIDTHS * (share - 0.5)) ** 2) / (1 - foot)
     elif shape.kind == "slepian":
-        places, values = slepian_table(shape.final_angle_rad)
+        places, values = slepian_table(shape)
         value = np.interp(share, places, np.gradient(values, places)) / length
     else:
         edge = np.clip(np.minimum(shape.edge_ns, 0.5 * duration), 1e-9, None)
@@ -83,15 +87,23 @@ def samples(shape: Shape, duration_ns: float, rate_hz: float, drag_ns: float = 0
 
 
 @lru_cache(maxsize=64)
-def slepian_table(final_angle_rad: float) -> tuple[FloatArray, FloatArray]:
-    """Places in the pulse and values of the slow adiabatic wave of one cosine.
+def slepian_table(shape: Shape) -> tuple[FloatArray, FloatArray]:
+    """Places in the pulse and values of the slow adiabatic wave of up to three cosines.
 
-    Martinis and Geller, PRA 90, 022307 (2014), doi 10.1103/PhysRevA.90.022307, equations 16 to 22: the control vector's angle rises as
-    1 - cos in a time that runs at the rate of its sine, and the detuning is its cotangent.
+    Martinis and Geller, PRA 90, 022307 (2014), doi 10.1103/PhysRevA.90.022307, equations 16 to 22: the control vector's angle rises as a
+    sum of 1 - cos in a time that runs at the rate of its sine, and the detuning is its cotangent.
     """
-    along = np.linspace(0.0, 1.0, _SLEPIAN_POINTS)
-    angle = SLEPIAN_INITIAL_RAD + (final_angle_rad - SLEPIAN_INITIAL_RAD) * (0.5 - 0.5 * np.cos(2 * np.pi * along))
+    first, final = shape.initial_angle_rad, shape.final_angle_rad
+    angle = first + (final - first) * _angle_share(shape)
     rate = np.sin(angle)
     place = np.concatenate([[0.0], np.cumsum(0.5 * (rate[1:] + rate[:-1]))])
-    value = (1 / np.tan(SLEPIAN_INITIAL_RAD) - 1 / np.tan(angle)) / (1 / np.tan(SLEPIAN_INITIAL_RAD) - 1 / np.tan(final_angle_rad))
+    value = (1 / np.tan(first) - 1 / np.tan(angle)) / (1 / np.tan(first) - 1 / np.tan(final))
     return place / place[-1], value
+
+
+def _angle_share(shape: Shape) -> FloatArray:
+    """How far the angle has risen, 0 to 1, at even steps of its own time."""
+    along = 2 * np.pi * np.linspace(0.0, 1.0, _SLEPIAN_POINTS)
+    weights = (1.0 - shape.third_cosine, shape.second_cosine, shape.third_cosine)
+    total = sum(weight * (1 - np.cos(number * along)) for number, weight in enumerate(weights, 1))
+    return np.asarray(total / np.max(total))

@@ -21,8 +21,8 @@ from typing import Any, get_args
 
 import msgspec
 import numpy as np
-from numpy.lib import format as numpy_format
 
+from tiandi.computing.photonics.array_files import open_arrays, read_array
 from tiandi.computing.photonics.gaussian import CountArray, DetectorKind
 from tiandi.errors import InputError
 
@@ -35,6 +35,10 @@ LARGEST_TEXT_BYTE = 2**30
 LARGEST_METADATA_BYTE = 16_384
 LARGEST_WORDS = 200
 LARGEST_BINS = 255
+LARGEST_LINE = 8 * LARGEST_MODES
+"""Characters of a text's line."""
+WORDS = ("detector", "bins", "source", "machine")
+"""What a text may say of itself."""
 
 
 class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,17 +107,17 @@ def read_samples(at: Path, *, modes: int | None = None, detector: DetectorKind |
 
 
 def _read_npz(at: Path) -> SampleFile:
-    try:
-        with zipfile.ZipFile(at) as archive:
-            members = {info.filename: info for info in archive.infolist()}
-            metadata = _metadata(archive, members, at)
-            packed = "packed.npy" in members
-            name, width = ("packed.npy", (metadata.modes + 7) // 8) if packed else ("samples.npy", metadata.modes)
-            if packed and metadata.detector != "threshold":
-                raise InputError("detector", metadata.detector, f"must be threshold where samples are packed, in {at}")
-            array = _member(archive, members, name, (metadata.samples, width), at)
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, RuntimeError) as error:
-        raise InputError("file", str(at), "must be an .npz file of plain arrays") from error
+    with open_arrays(at, "file") as archive:
+        metadata = _metadata(archive, at)
+        packed = "packed.npy" in archive.NameToInfo
+        name, width = ("packed", (metadata.modes + 7) // 8) if packed else ("samples", metadata.modes)
+        if packed and metadata.detector != "threshold":
+            raise InputError("detector", metadata.detector, f"must be threshold where samples are packed, in {at}")
+        shape = (metadata.samples, width)
+        read = read_array(archive, name, largest_byte=shape[0] * shape[1], at=at)
+    if read.shape != shape or read.dtype != np.uint8 or not read.flags.c_contiguous:
+        raise InputError(name, f"{read.dtype} {list(read.shape)}", f"must be uint8 {list(shape)}, row by row, as metadata tells, in {at}")
+    array = read.astype(np.uint8, copy=False)
     samples = np.unpackbits(array, axis=1, count=metadata.modes) if packed else array
     if packed and not np.array_equal(np.packbits(samples, axis=1), array):
         raise InputError("packed", "bits behind the last mode", f"must be 0 in {at}")
@@ -121,14 +125,8 @@ def _read_npz(at: Path) -> SampleFile:
     return SampleFile(samples, metadata)
 
 
-def _metadata(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], at: Path) -> Metadata:
-    info = members.get("metadata.npy")
-    if info is None or info.file_size > LARGEST_METADATA_BYTE:
-        raise InputError(
-            "metadata", None if info is None else info.file_size, f"must be there, of at most {LARGEST_METADATA_BYTE} bytes, in {at}"
-        )
-    with archive.open(info) as file:
-        raw = numpy_format.read_array(file, allow_pickle=False)
+def _metadata(archive: zipfile.ZipFile, at: Path) -> Metadata:
+    raw = read_array(archive, "metadata", largest_byte=LARGEST_METADATA_BYTE, at=at)
     if raw.dtype != np.uint8 or raw.ndim != 1:
         raise InputError("metadata", str(raw.dtype), f"must be bytes in {at}")
     try:
@@ -139,57 +137,45 @@ def _metadata(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], at:
     return metadata
 
 
-def _member(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str, shape: tuple[int, int], at: Path) -> CountArray:
-    """A uint8 array whose size is checked, in the directory and in its own header, before it is unpacked."""
-    info = members.get(name)
-    size = shape[0] * shape[1]
-    if info is None or not size <= info.file_size <= size + LARGEST_METADATA_BYTE:
-        raise InputError(
-            name, None if info is None else info.file_size, f"must hold the {shape[0]} x {shape[1]} bytes that metadata tells, in {at}"
-        )
-    with archive.open(info) as file:
-        version = numpy_format.read_magic(file)
-        reader = numpy_format.read_array_header_1_0 if version == (1, 0) else numpy_format.read_array_header_2_0
-        stored, fortran, dtype = reader(file)
-        if stored != shape or dtype != np.uint8 or fortran:
-            raise InputError(name, f"{dtype} {list(stored)}", f"must be uint8 {list(shape)}, row by row, in {at}")
-        content = file.read(size + 1)
-    if len(content) != size:
-        raise InputError(name, len(content), f"must hold {size} bytes in {at}")
-    return np.frombuffer(content, np.uint8).reshape(shape)
-
-
 def _read_text(at: Path, detector: DetectorKind | None) -> SampleFile:
     if at.stat().st_size > LARGEST_TEXT_BYTE:
         raise InputError("file", str(at), f"must be a text of at most {LARGEST_TEXT_BYTE} bytes")
     words: dict[str, Any] = {}
-    rows: list[np.ndarray] = []
+    cells, modes, number = bytearray(), 0, 0
     try:
         with at.open(encoding="utf-8") as file:
-            for line in file:
+            while line := file.readline(LARGEST_LINE):
+                if len(line) == LARGEST_LINE:
+                    raise InputError(
+                        f"sample {number}", line[:40].strip(), f"must be a line of less than {LARGEST_LINE} characters in {at}"
+                    )
                 if line.startswith("#"):
                     name, _, value = line[1:].partition(":")
-                    words[name.strip()] = value.strip()
+                    if name.strip() in WORDS:
+                        words[name.strip()] = value.strip()
                 elif line.strip():
-                    rows.append(_row(line, at, len(rows)))
-                    if len(rows[-1]) != len(rows[0]):
-                        raise InputError(f"sample {len(rows) - 1}", len(rows[-1]), f"must have {len(rows[0])} modes, as the first, in {at}")
+                    row = _row(line, at, number)
+                    modes = modes or len(row)
+                    if len(row) != modes:
+                        raise InputError(f"sample {number}", len(row), f"must have {modes} modes, as the first, in {at}")
+                    cells += row
+                    number += 1
     except UnicodeDecodeError as error:
         raise InputError("file", str(at), "must be a text of numbers") from error
-    if not rows:
+    if not number:
         raise InputError("file", str(at), "must hold a sample")
     said = words.get("detector") or detector or "threshold"
     bins = words.get("bins", "1")
     if not (bins.isascii() and bins.isdigit() and len(bins) <= 3):
         raise InputError("bins", bins[:20], f"must be a whole number in {at}")
-    metadata = Metadata(len(rows[0]), len(rows), said, int(bins), words.get("source", ""), words.get("machine", ""))
+    metadata = Metadata(modes, number, said, int(bins), words.get("source", ""), words.get("machine", ""))
     _require_metadata(metadata, at)
-    samples = np.stack(rows)
+    samples = np.frombuffer(cells, np.uint8).reshape(number, modes)
     _require_counts(samples, metadata, at)
     return SampleFile(samples, metadata)
 
 
-def _row(line: str, at: Path, number: int) -> CountArray:
+def _row(line: str, at: Path, number: int) -> bytes:
     fields = line.replace(",", " ").split()
     if len(fields) == 1 and len(fields[0]) > 1 and set(fields[0]) <= {"0", "1"}:
         fields = list(fields[0])
@@ -197,7 +183,7 @@ def _row(line: str, at: Path, number: int) -> CountArray:
         len(field) <= 3 and field.isascii() and field.isdigit() and int(field) <= 255 for field in fields
     ):
         raise InputError(f"sample {number}", line[:40].strip(), f"must be at most {LARGEST_MODES} numbers from 0 to 255 in {at}")
-    return np.array([int(field) for field in fields], np.uint8)
+    return bytes(map(int, fields))
 
 
 def _require_metadata(metadata: Metadata, at: Path) -> None:

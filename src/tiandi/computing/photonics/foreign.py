@@ -11,13 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tiandi.computing.photonics.gaussian import Detectors, FloatArray, GaussianState, Machine
+from tiandi.computing.photonics.gaussian import PASSIVE_TOLERANCE, WHOLLY_CHECKED, Detectors, FloatArray, GaussianState, Machine
 from tiandi.errors import InputError
-from tiandi.limits import require_each_within, require_within
+from tiandi.limits import require_within
 
 Order = Literal["xxpp", "xpxp"]
 PHYSICAL_TOLERANCE = 1e-7
-LARGEST_R = 5.0
 LARGEST_MODES = 2048
 
 
@@ -27,10 +26,10 @@ def state_from_matrices(covariance: ArrayLike, mean: ArrayLike | None = None, *,
     A coherent state alpha has the mean sqrt(2 hbar) (Re alpha, Im alpha). Raises InputError where the uncertainty relation is broken.
     """
     require_within("hbar", hbar, 1e-6, 1e6)
-    matrix = np.array(covariance, float)
+    matrix = _numbers("covariance", covariance, float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] % 2 or not 2 <= len(matrix) <= 2 * LARGEST_MODES:
         raise InputError("covariance", list(matrix.shape), f"must be square, with two rows a mode, of at most {LARGEST_MODES} modes")
-    vector = np.zeros(len(matrix)) if mean is None else np.array(mean, float)
+    vector = np.zeros(len(matrix)) if mean is None else _numbers("mean", mean, float)
     if vector.shape != (len(matrix),):
         raise InputError("mean", list(vector.shape), f"must have {len(matrix)} entries")
     places = _places(len(matrix) // 2, order)
@@ -77,21 +76,12 @@ def machine_from_matrices(
 
     Raises InputError where the interferometer amplifies.
     """
-    matrix = np.array(transfer, complex)
-    squeezing = require_each_within("squeezing_r", squeezing_r, -LARGEST_R, LARGEST_R)
-    if matrix.ndim != 2 or squeezing.shape != matrix.shape[1:] or not matrix.size:
-        raise InputError(
-            "transfer", [list(matrix.shape), list(squeezing.shape)], "must be (modes, inputs), with one squeezing parameter an input"
-        )
-    if not np.isfinite(matrix).all():
-        raise InputError("transfer", "not finite", "must hold finite numbers")
-    largest = float(np.linalg.norm(matrix, 2))
-    require_within("largest singular value of transfer", largest, 0.0, 1.0 + PHYSICAL_TOLERANCE)
-    require_within("indistinguishability", indistinguishability, 0.0, 1.0)
-    chosen = detectors or Detectors()
-    require_within("dark_count_probability", chosen.dark_count_probability, 0.0, 0.999)
-    require_within("bins", chosen.bins, 1, 255)
-    return Machine(name, squeezing, matrix, indistinguishability, chosen)
+    matrix = _numbers("transfer", transfer, complex)
+    squeezing = np.asarray(_numbers("squeezing_r", squeezing_r, float), float)
+    machine = Machine(name, squeezing, matrix, indistinguishability, detectors or Detectors())
+    if min(matrix.shape) > WHOLLY_CHECKED:
+        require_within("largest singular value of transfer", float(np.linalg.norm(matrix, 2)), 0.0, 1.0 + PASSIVE_TOLERANCE)
+    return machine
 
 
 def machine_from_perceval(
@@ -108,6 +98,14 @@ def machine_from_perceval(
         raise InputError("circuit", type(circuit).__name__, "must have compute_unitary() with numbers for all its parameters") from error
     name = str(getattr(circuit, "name", "") or "Perceval circuit")[:80]
     return machine_from_matrices(np.sqrt(transmission) * unitary, squeezing_r, name=name, detectors=detectors)
+
+
+def _numbers(field: str, values: ArrayLike, kind: type) -> NDArray[Any]:
+    """``values`` as a new array of numbers; raises InputError where they are none."""
+    try:
+        return np.array(values, kind)
+    except (TypeError, ValueError) as error:
+        raise InputError(field, type(values).__name__, "must be a table of numbers") from error
 
 
 def _places(modes: int, order: Order) -> NDArray[np.int64]:

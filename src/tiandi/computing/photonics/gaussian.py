@@ -7,12 +7,13 @@ Quadratures are ordered x_1..x_M, p_1..p_M, and the vacuum's covariance is the i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiandi.errors import InputError
+from tiandi.limits import require_each_within, require_within
 
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -21,6 +22,12 @@ CountArray = NDArray[np.uint8]
 
 DetectorKind = Literal["threshold", "pseudo-number", "number"]
 SYMMETRY_TOLERANCE = 1e-8
+PASSIVE_TOLERANCE = 1e-6
+"""Published transfer matrices are rounded."""
+LARGEST_R = 5.0
+LARGEST_BINS = 255
+WHOLLY_CHECKED = 256
+"""Inputs (or modes, if fewer) up to which every machine's largest singular value is worked out; above, only rows and columns are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,17 +66,34 @@ class GaussianState:
 
 @dataclass(frozen=True)
 class Detectors:
-    """One detector a mode. Dark counts are clicks without light, per detector and sample; of a pseudo-number detector, per bin."""
+    """One detector a mode. Dark counts are clicks without light, per detector and sample; of a pseudo-number detector, per bin.
+
+    A number detector has one dark count at most, which adds one to the photons. Raises InputError for values out of range.
+    """
 
     kind: DetectorKind = "threshold"
     bins: int = 1
-    """Threshold detectors that a pseudo-number detector's light is spread over evenly."""
+    """Threshold detectors that a pseudo-number detector's light is spread over evenly, 2 to 255; 1 of other detectors."""
     dark_count_probability: float = 0.0
+    """In [0, 0.999]."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(DetectorKind):
+            raise InputError("detectors.kind", self.kind, f"must be one of {', '.join(get_args(DetectorKind))}")
+        if self.kind == "pseudo-number":
+            require_within("detectors.bins", self.bins, 2, LARGEST_BINS)
+        elif self.bins != 1:
+            raise InputError("detectors.bins", self.bins, f"must be 1 of {self.kind} detectors")
+        require_within("detectors.dark_count_probability", self.dark_count_probability, 0.0, 0.999)
 
 
 @dataclass(frozen=True, eq=False)
 class Machine:
-    """A Gaussian boson sampler as calibrated: what enters the fast samplers, the exact functions and the judge."""
+    """A Gaussian boson sampler as calibrated: what enters the fast samplers, the exact functions and the judge.
+
+    Raises InputError for figures that no such machine has: an interferometer that amplifies (of more than 256 inputs only each row and
+    column are looked at; `foreign.machine_from_matrices` looks at all), or anything out of range or not finite.
+    """
 
     name: str
     squeezing_r: FloatArray
@@ -78,8 +102,28 @@ class Machine:
     transfer: ComplexArray
     """(modes, inputs), with all losses, detectors' included: a_out = transfer a_in + vacuum."""
     indistinguishability: float = 1.0
-    """Share of each source's light that is in the one mode that interferes (1: all); the rest is squeezed light of its own."""
+    """Share of each input's light that is in the one mode that interferes (1: all). The rest goes the same ways in a mode of its own, in
+    which it meets no other input's light; both are parts of one squeezed mode and stay correlated (`exact.light`)."""
     detectors: Detectors = Detectors()
+
+    def __post_init__(self) -> None:
+        shape = self.transfer.shape
+        if len(shape) != 2 or not self.transfer.size or self.squeezing_r.shape != shape[1:]:
+            shapes = [list(shape), list(self.squeezing_r.shape)]
+            raise InputError("transfer", shapes, "must be (modes, inputs), at least one of each, with one squeezing parameter an input")
+        if not np.isfinite(self.transfer).all():
+            raise InputError("transfer", "not finite", "must hold finite numbers")
+        require_each_within("squeezing_r", self.squeezing_r, -LARGEST_R, LARGEST_R)
+        require_within("indistinguishability", self.indistinguishability, 0.0, 1.0)
+        self._require_passive()
+
+    def _require_passive(self) -> None:
+        squares = np.abs(self.transfer) ** 2
+        largest = max(float(squares.sum(axis=0).max()), float(squares.sum(axis=1).max()))
+        if min(self.transfer.shape) <= WHOLLY_CHECKED and largest <= (1 + PASSIVE_TOLERANCE) ** 2:
+            tall = self.transfer if self.transfer.shape[0] >= self.transfer.shape[1] else self.transfer.conj().T
+            largest = float(np.linalg.eigvalsh(tall.conj().T @ tall)[-1])
+        require_within("largest singular value of transfer", float(np.sqrt(max(largest, 0.0))), 0.0, 1.0 + PASSIVE_TOLERANCE)
 
     @property
     def modes(self) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from tiandi.computing.photonics.exact.clicks import click_moments
-from tiandi.computing.photonics.gaussian import ComplexArray, DetectorKind, Detectors, FloatArray, Machine
+from tiandi.computing.photonics.gaussian import LARGEST_R, ComplexArray, DetectorKind, Detectors, FloatArray, Machine
 from tiandi.computing.photonics.public_data import SETTINGS, read_calibration
 from tiandi.errors import InputError
 from tiandi.random import twin_generator
@@ -158,7 +158,8 @@ def _scaled(machine: Machine, sheet: MachineSheet) -> Machine:
         assert clicks is not None
         return float(click_moments(tried, 1).sum()) - clicks
 
-    factor = brentq(excess, 0.0, STRONGEST_SCALE, xtol=1e-9)
+    strongest = min(STRONGEST_SCALE, LARGEST_R / float(np.abs(machine.squeezing_r).max()))
+    factor = brentq(excess, 0.0, strongest, xtol=1e-9)
     return replace(machine, squeezing_r=factor * machine.squeezing_r)
 
 

@@ -10,6 +10,8 @@ doi:10.1103/PhysRevLett.127.180502. The statistics were computed from their samp
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +19,17 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
+from scipy.io.matlab import MatReadError
 
+from tiandi.computing.photonics.array_files import UNREADABLE, open_arrays, read_array
 from tiandi.computing.photonics.gaussian import ComplexArray, FloatArray
 from tiandi.errors import InputError
-from tiandi.limits import require_each_within
+from tiandi.limits import require_each_within, require_within
 
 XQSIM = "https://github.com/peterddrummond/xqsim (folder xQSimGBSExperiments)"
 LARGEST_FILE_BYTE = 64 * 2**20
+MAT_HEADER_BYTE, MAT_COMPRESSED = 128, 15
+MOST_SAMPLES = 1e15
 INPUTS = 50
 WAISTS = ("waist = 65um", "waist = 125um", "wasit = 125um")
 """Folders of xQSim; an earlier state of it spells one differently."""
@@ -99,8 +105,9 @@ def read_calibration(machine: str, folder: Path) -> Calibration:
     setting = find_setting(machine)
     at = _npz(setting, folder)
     if at is not None:
-        with _open(at) as arrays:
-            calibration = Calibration(_array(arrays, "transfer", at).astype(np.complex128), _array(arrays, "squeezing_r", at).astype(float))
+        arrays = _read_npz(at, ("transfer", "squeezing_r"))
+        transfer, squeezing_r = _numbers("transfer", arrays["transfer"], "biufc"), _numbers("squeezing_r", arrays["squeezing_r"])
+        calibration = Calibration(transfer.astype(np.complex128), squeezing_r.astype(float))
     else:
         calibration = _xqsim_calibration(setting, _xqsim(machine, setting, folder))
     return _checked(calibration, setting, folder)
@@ -111,12 +118,10 @@ def read_published(machine: str, folder: Path) -> Published:
     setting = find_setting(machine)
     at = _npz(setting, folder)
     if at is not None:
-        with _open(at) as arrays:
-            found = {name: _array(arrays, name, at) for name in ("expk", "expk1", "expk2", "expk_count")}
+        found = _read_npz(at, ("expk", "expk1", "expk2", "expk_count"))
         moments = at.with_name(f"{setting.npz}-moments.npz")
         if moments.is_file():
-            with _open(moments) as arrays:
-                found |= {name: _array(arrays, name, moments) for name in ("expk2m", "expk3m") if name in arrays}
+            found |= _read_npz(moments, (), maybe=("expk2m", "expk3m"))
     else:
         found = _xqsim_statistics(_xqsim(machine, setting, folder))
     return _statistics(machine, setting, found)
@@ -144,20 +149,19 @@ def _xqsim(machine: str, setting: Setting, folder: Path) -> Path:
     raise InputError("data", str(folder), f"must hold {wanted} for {machine}; the public data set is at {XQSIM}")
 
 
-def _open(at: Path) -> np.lib.npyio.NpzFile:
-    """An .npz file whose arrays are read without pickles."""
+def _read_npz(at: Path, names: tuple[str, ...], *, maybe: tuple[str, ...] = ()) -> dict[str, NDArray[np.generic]]:
+    """Arrays ``names`` of an .npz file, and those of ``maybe`` that are in it."""
     _require_size(at)
-    try:
-        return np.load(at, allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise InputError("data", str(at), "must be an .npz file of plain arrays") from error
+    with open_arrays(at, "data") as archive:
+        there = [name for name in maybe if f"{name}.npy" in archive.NameToInfo]
+        return {name: read_array(archive, name, largest_byte=LARGEST_FILE_BYTE, at=at) for name in (*names, *there)}
 
 
-def _array(arrays: Mapping[str, NDArray[np.generic]], name: str, at: Path) -> NDArray[np.generic]:
-    try:
-        return arrays[name]
-    except (KeyError, ValueError, OSError) as error:
-        raise InputError("data", str(at), f"must hold the array {name}") from error
+def _numbers(name: str, array: NDArray[np.generic], kinds: str = "biuf") -> NDArray[np.generic]:
+    """``array`` if it holds numbers of the ``kinds`` of dtypes."""
+    if array.dtype.kind not in kinds:
+        raise InputError(name, str(array.dtype)[:80], "must be an array of numbers")
+    return array
 
 
 def _require_size(at: Path) -> None:
@@ -195,8 +199,11 @@ def _xqsim_statistics(folder: Path) -> dict[str, NDArray[np.generic]]:
             continue
         _require_size(at)
         try:
-            content = scipy.io.loadmat(os.fspath(at), variable_names=None)
-        except (ValueError, TypeError, RuntimeError) as error:
+            _require_no_bomb(at)
+            content = scipy.io.loadmat(os.fspath(at))
+        except (*UNREADABLE, MatReadError, struct.error, KeyError, IndexError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError("data", str(at), "must be a .mat file up to version 7") from error
         values = [value for key, value in content.items() if not key.startswith("__") and key != "Count"]
         if len(values) != 1 or "Count" not in content:
@@ -204,6 +211,20 @@ def _xqsim_statistics(folder: Path) -> dict[str, NDArray[np.generic]]:
         found[name] = np.squeeze(values[0])
         found.setdefault("expk_count", np.squeeze(content["Count"]))
     return found
+
+
+def _require_no_bomb(at: Path) -> None:
+    """Raise InputError where a compressed element of a .mat file of version 5 to 7 is larger than any file here may be."""
+    content = at.read_bytes()
+    order = "<" if content[126:128] == b"IM" else ">"
+    place = MAT_HEADER_BYTE
+    while place + 8 <= len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, place)
+        if kind == MAT_COMPRESSED:
+            unpacked = zlib.decompressobj().decompress(content[place + 8 : place + 8 + size], LARGEST_FILE_BYTE + 1)
+            if len(unpacked) > LARGEST_FILE_BYTE:
+                raise InputError("data", str(at), f"must hold arrays of at most {LARGEST_FILE_BYTE} bytes")
+        place += 8 + size
 
 
 def _checked(calibration: Calibration, setting: Setting, folder: Path) -> Calibration:
@@ -236,13 +257,18 @@ def _statistics(machine: str, setting: Setting, found: Mapping[str, NDArray[np.g
         if name in found:
             if found[name].shape != shape:
                 raise InputError(name, list(found[name].shape), f"must have the shape {list(shape)}")
-            checked[name] = require_each_within(name, found[name].astype(float), 0.0, 1.0)
+            checked[name] = require_each_within(name, _numbers(name, found[name]).astype(float), 0.0, 1.0)
+    count = _numbers("expk_count", found["expk_count"])
+    if count.size != 1:
+        raise InputError("expk_count", list(count.shape), "must be one number")
+    samples = float(count.astype(float).item())
+    require_within("expk_count", samples, 1, MOST_SAMPLES)
     return Published(
         machine,
         checked["expk"],
         checked["expk1"],
         checked["expk2"],
-        int(found["expk_count"].astype(np.int64)),
+        int(samples),
         checked.get("expk2m"),
         checked.get("expk3m"),
     )

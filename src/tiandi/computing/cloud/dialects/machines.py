@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from tiandi.computing.circuits.qcis import NAMES
+from tiandi.computing.cloud import photonic
 from tiandi.computing.cloud.machines import Machine
 from tiandi.errors import InputError
 
@@ -17,6 +18,8 @@ ORIGIN = "Origin"
 NATIVE = ("X2P", "X2M", "Y2P", "Y2M", "XY2P", "XY2M", "RZ", "I", "B", "M", "CZ")
 """What its clients count on from a machine; CZ is listed with the couplers it needs."""
 SIMULATOR = "simulator"
+PHOTONIC = photonic.KIND
+"""Its programs are none that this cloud's clients write."""
 RUNNING, FREE = 0, 1
 _TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -32,7 +35,8 @@ class Codes:
         """What the machine of each code is called here; asked for late, for a twin takes a moment to build."""
         found = {}
         for name, machine in self._machines.items():
-            if not str(machine.facts().get("maker", "")).startswith(ORIGIN):
+            facts = machine.facts()
+            if not str(facts.get("maker", "")).startswith(ORIGIN) and facts.get("kind") != PHOTONIC:
                 found[PUBLISHED.get(name, name.replace(".", "-"))] = name
         return found
 

@@ -95,7 +95,7 @@ function result(job, told, again) {
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, say("outcome")), h("th", { scope: "col" }, say("count")))),
       h("tbody", {}, top.map(([bits, count]) => bar(bits, count, count / told.shots, count / most)))),
     rest.length ? h("p", { class: "soft" }, say("others", { n: sayNumber(rest.length), shots: sayNumber(left), share: sayShare(left / told.shots) })) : null,
-    h("p", { class: "soft" }, say("bits_from", { qubits: told.qubits.join(", ") })),
+    told.qubits.every((qubit) => qubit < 0) ? null : h("p", { class: "soft" }, say("bits_from", { qubits: told.qubits.join(", ") })),
     h("p", { class: "engine" }, h("strong", {}, say("engine", { engine: told.engine })), ` ${told.why}`));
 }
 

@@ -15,15 +15,18 @@ export function showMap(section, machine, calibration) {
 }
 
 function drawMap(section, machine, calibration, draw) {
-  const facts = machine.facts;
+  const told = machine.facts;
   const head = h("header", { class: "map-head" },
-    h("h2", {}, facts.title ?? machine.name),
-    h("p", { class: "soft" }, [facts.maker, facts.year].filter(Boolean).join(", ")),
-    h("p", { class: "size" }, sizeOf(facts)),
-    facts.note ? h("p", { class: "soft note" }, facts.note) : null,
-    facts.twin ? h("p", { class: "soft" }, say("twin")) : null);
+    h("h2", {}, told.title ?? machine.name),
+    h("p", { class: "soft" }, [told.maker, told.year].filter(Boolean).join(", ")),
+    h("p", { class: "size" }, sizeOf(told)),
+    told.note ? h("p", { class: "soft note" }, told.note) : null,
+    told.twin ? h("p", { class: "soft" }, say("twin")) : null);
   if (!calibration?.couplers || !calibration.qubits.every((qubit) => Number.isFinite(qubit.row))) {
-    refill(section, head, h("p", { class: "empty" }, say("no_map")));
+    const figures = Object.entries(calibration?.figures ?? {});
+    refill(section, head, figures.length
+      ? facts(figures.map(([name, { value, label, source }]) => [name.replaceAll("_", " "), h("span", { title: source }, `${value} (${label})`)]))
+      : h("p", { class: "empty" }, say("no_map")));
     return;
   }
   const chosen = FIGURES.find((item) => item.name === figure);
@@ -38,6 +41,7 @@ function drawMap(section, machine, calibration, draw) {
 }
 
 export function sizeOf(facts) {
+  if (facts.modes !== undefined) return say("n_modes", { n: facts.modes });
   const parts = [say("n_qubits", { n: facts.qubits })];
   if (facts.couplers !== undefined) parts.push(say("n_couplers", { n: facts.couplers }));
   const named = /\d{3}$/.exec(facts.name)?.[0];

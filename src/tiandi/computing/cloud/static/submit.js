@@ -6,6 +6,7 @@ import { say, sayNumber } from "./words.js";
 const EXAMPLES = {
   QCIS: "H Q0\nH Q1\nCZ Q0 Q1\nH Q1\nM Q0\nM Q1\n",
   OpenQASM: 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[2] q;\nbit[2] c;\nh q[0];\ncx q[0], q[1];\nc = measure q;\n',
+  Photonic: '{"sampler": "squashed", "totals": true}\n',
   OriginIR: "QINIT 2\nCREG 2\nH q[0]\nCNOT q[0],q[1]\nMEASURE q[0],c[0]\nMEASURE q[1],c[1]\n",
 };
 // What was typed outlives a change of the language or machine.

@@ -89,7 +89,8 @@ def fit_step_response(
 
     free = [np.inf] * terms
     gain_bound = np.inf if known_gain is None else known_gain
-    lower = np.array([*[np.log(0.1)] * terms, *(-one for one in free), -gain_bound if known_gain is None else gain_bound])
+    # What is slower than twice the window cannot be told from the gain.
+    lower = np.array([*[np.log(0.5)] * terms, *(-one for one in free), -gain_bound if known_gain is None else gain_bound])
     upper = np.array([*[np.log(5.0 / smallest)] * terms, *free, gain_bound])
     solution = levenberg_marquardt(model, inner, y, weight, start=start, lower=lower, upper=upper, weighted=sigma is not None)
     gain = solution.parameters[:, 2 * terms]

@@ -7,7 +7,9 @@ Numbers of photons that are cut away have less than 1e-9 of the weight in each s
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,7 +23,7 @@ from tiandi.errors import InputError
 from tiandi.limits import require_within
 
 LARGEST_SECONDS = 600.0
-LARGEST_MODES = 1000
+LARGEST_NUMBER = 10_000_000
 LARGEST_COUNT = 50
 """Photons of one sample above which it is given up: it would take days."""
 BLOCK = 16
@@ -79,15 +81,16 @@ def sample_exact(
     *,
     largest_seconds: float = LARGEST_SECONDS,
     workers: int | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> CountArray:
     """``number`` exact samples (number, modes) of what ``machine``'s detectors show.
 
     The cost is told before: InputError, with the seconds expected, where they are above ``largest_seconds``. ``workers``: threads, as many
     as processors unless told; the samples do not depend on them. Partly distinguishable light is sampled with all its modes, so only on
-    small machines; dark counts are added.
+    small machines; dark counts are added. ``progress`` is told how many samples are done.
     """
-    require_within("number", number, 0, 10_000_000)
-    require_within("modes", machine.modes, 1, LARGEST_MODES)
+    require_within("number", number, 0, LARGEST_NUMBER)
+    require_within("largest_seconds", largest_seconds, 0.0, math.inf)
     threads = workers or os.cpu_count() or 1
     cost = cost_of_exact(machine)
     seconds = cost.expected_seconds(number, threads)
@@ -96,12 +99,19 @@ def sample_exact(
             "number", number, f"would take {seconds:,.3g} s on {threads} threads; {cost.words()}; at most {largest_seconds:g} s"
         )
     state, detector = seen_state(machine)
-    seen = sample_state(state, number, generator, threshold=machine.detectors.kind == "threshold", workers=threads)
+    seen = sample_state(state, number, generator, threshold=machine.detectors.kind == "threshold", workers=threads, progress=progress)
     return _detect(machine, seen, detector, generator)
 
 
 def sample_state(
-    state: GaussianState, number: int, generator: np.random.Generator, *, threshold: bool, workers: int = 1, largest: int = LARGEST_COUNT
+    state: GaussianState,
+    number: int,
+    generator: np.random.Generator,
+    *,
+    threshold: bool,
+    workers: int = 1,
+    largest: int = LARGEST_COUNT,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> CountArray:
     """``number`` exact samples (number, modes) of ``state``: clicks, or photon numbers (255 stands for all above).
 
@@ -112,7 +122,10 @@ def sample_state(
     blocks = [min(BLOCK, number - start) for start in range(0, number, BLOCK)]
     tasks = zip(blocks, generator.spawn(len(blocks)), strict=True)
     with ThreadPoolExecutor(workers) as pool:
-        parts = list(pool.map(lambda task: _sample_block(split, task[0], task[1], threshold=threshold, largest=largest), tasks))
+        parts: list[CountArray] = []
+        for part in pool.map(lambda task: _sample_block(split, task[0], task[1], threshold=threshold, largest=largest), tasks):
+            parts.append(part)
+            progress(len(parts) * BLOCK if len(parts) < len(blocks) else number)
     samples = np.zeros((number, state.modes), np.uint8)
     if parts:
         samples[:, order] = np.concatenate(parts)
@@ -142,7 +155,8 @@ def _detect(machine: Machine, seen: CountArray, detector: np.ndarray, generator:
         counts += seen[:, start : start + machine.modes]
     detectors = machine.detectors
     if detectors.kind == "number":
-        return np.minimum(counts + generator.poisson(detectors.dark_count_probability, counts.shape), CLIPPED).astype(np.uint8)
+        dark = generator.random(counts.shape) < detectors.dark_count_probability
+        return np.minimum(counts + dark, CLIPPED).astype(np.uint8)
     bins = detectors.bins if detectors.kind == "pseudo-number" else 1
     occupied = _occupied_bins(counts, bins, generator)
     return (occupied + generator.binomial(bins - occupied, detectors.dark_count_probability)).astype(np.uint8)

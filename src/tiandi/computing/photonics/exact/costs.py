@@ -18,6 +18,9 @@ from tiandi.computing.photonics.exact.totals import total_photon_distribution
 from tiandi.computing.photonics.gaussian import FloatArray, Machine
 from tiandi.limits import require_within
 
+LARGEST_MODES = 1000
+HARDEST_COUNT = 1000
+"""Photons or clicks above which the time of a sample no longer grows here: it is beyond all bounds long before."""
 SECONDS_A_STEP = 15e-6
 SECONDS_A_TERM = 1.2e-9
 TERMS_OF_POWERS = 14
@@ -65,7 +68,8 @@ class ExactCost:
 
 
 def cost_of_exact(machine: Machine) -> ExactCost:
-    """What `chain_rule.sample_exact` would take on ``machine``, from its distribution of clicks or photons."""
+    """What `chain_rule.sample_exact` would take on ``machine``, from its distribution of clicks or photons; up to 1,000 modes."""
+    require_within("modes", machine.modes, 1, LARGEST_MODES)
     if machine.detectors.kind == "threshold":
         distribution, modes = _click_distribution(machine), machine.modes
     else:
@@ -82,7 +86,7 @@ def _step_seconds(count: int) -> float:
     """Of the amplitudes of one mode with ``count`` single photons before it."""
     if count < SUBSETS_FROM:
         return SECONDS_A_STEP + SECONDS_A_TERM * 2.0 ** max(count - 1, 6) * (count + TERMS_OF_POWERS)
-    pairs = (count + 1) // 2
+    pairs = (min(count, HARDEST_COUNT) + 1) // 2
     return SECONDS_A_STEP + SECONDS_A_SUBSET * 2.0**pairs * pairs**3
 
 

@@ -106,12 +106,19 @@ def _dark_to_clicked(bins: int) -> FloatArray:
     return change
 
 
+class _SideBySide(Machine):
+    """Rows of several machines of the same sources one under another, none of which is asked for together with another's."""
+
+    def __post_init__(self) -> None:
+        """No interferometer has all of these rows at once: there is nothing to check."""
+
+
 def _vacuum_behind(light: GaussianState | Machine, modes: IntArray, transmissions: FloatArray) -> FloatArray:
     """Probability (n,) that no light is left behind the ``transmissions`` (n, k) of ``modes`` (k,)."""
     count, size = transmissions.shape
     if isinstance(light, Machine):
         transfer = (np.sqrt(transmissions)[:, :, None] * light.transfer[modes]).reshape(count * size, -1)
-        behind = Machine(light.name, light.squeezing_r, transfer, light.indistinguishability)
+        behind = _SideBySide(light.name, light.squeezing_r, transfer, light.indistinguishability)
         assert dark_probability(behind) == 0
         return no_click_probabilities(behind, np.arange(count * size).reshape(count, size))
     matrices, means = subset_moments(light, modes[None])

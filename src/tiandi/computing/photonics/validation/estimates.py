@@ -15,7 +15,11 @@ from numpy.typing import ArrayLike
 
 from tiandi.computing.photonics.gaussian import FloatArray
 
-JACKKNIFE, BOOTSTRAP, BINOMIAL = "jackknife over blocks", "bootstrap with binomial noise", "binomial"
+JACKKNIFE, BOOTSTRAP, BINOMIAL = (
+    "jackknife over blocks",
+    "bootstrap with binomial noise, and how shots of positive-P samples hang together",
+    "binomial",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ class Estimate:
     square_deviations: float | None = None
     """Of a root mean square: those of its square, which unlike the root is near normal where the truth is 0."""
 
+    in_quadrature: bool = False
+    """Whether noise adds to the figure as to the length of a vector, so that the root of the squares' difference is nearest the truth."""
+
     @property
     def deviations(self) -> float:
         """From the ideal, in standard errors; infinite where a figure without error is off."""
@@ -47,9 +54,18 @@ class Estimate:
 
     @property
     def distance(self) -> float:
-        """From the ideal."""
+        """From the ideal, so that more samples make it better known, not larger or smaller."""
+        if self.in_quadrature:
+            return math.sqrt(max(self.value**2 - (self.ideal or 0.0) ** 2, 0.0))
         off = self.value - (self.ideal or 0.0)
         return max(off, 0.0) if self.one_sided else abs(off)
+
+    @property
+    def distance_error(self) -> float:
+        """Standard error of the distance."""
+        if not self.in_quadrature:
+            return self.error
+        return math.sqrt(self.distance**2 + 2 * self.value * self.error) - self.distance
 
 
 def jackknife_error(left_out: ArrayLike) -> float:

@@ -84,6 +84,8 @@ def draw_totals(axes: Axes, verdict: Verdict) -> None:
         )
     what = "clicks" if verdict.ideal.plan.largest_count == 1 else "counts"
     axes.set(yscale="log", ylim=(LEAST_SHARE, None), xlim=(-0.5, last + 1.5), xlabel=f"{what} in all", ylabel="share of samples")
+    # Plain numbers: where text stays text, as on the page, powers of ten are drawn as the formula's source.
+    axes.yaxis.set_major_formatter(lambda share, _: f"{share:g}")
     axes.grid(visible=True, alpha=0.25)
     axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 

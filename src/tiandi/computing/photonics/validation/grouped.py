@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson
+from scipy.stats import binom
 
 from tiandi.computing.photonics.exact.clicks import pattern_probabilities
 from tiandi.computing.photonics.exact.light import dark_probability, seen_state
@@ -58,9 +58,9 @@ def ideal_totals(
 
 
 def photon_totals(machine: Machine) -> Distribution:
-    """Of the number of photons in all, and of dark counts, which number detectors add by Poisson's law."""
+    """Of the number of photons in all, and of dark counts, at most one a detector."""
     light = total_photon_distribution(seen_state(machine)[0])
-    dark = poisson.pmf(np.arange(len(light)), machine.modes * machine.detectors.dark_count_probability)
+    dark = binom.pmf(np.arange(len(light)), machine.modes, machine.detectors.dark_count_probability)
     probabilities = np.convolve(light, dark)[: len(light)]
     return Distribution(probabilities, np.zeros(len(light)), "exact")
 
@@ -86,7 +86,7 @@ def _sampled(machine: Machine, plan: Plan, generator: np.random.Generator, sampl
     source = f"positive-P sampling, {BATCHES * rounds * STEP:,} fields"
 
     def distribution(batches: FloatArray) -> Distribution:
-        return Distribution(batches.mean(axis=0), batches.std(axis=0, ddof=1) / math.sqrt(BATCHES), source)
+        return Distribution(batches.mean(axis=0), batches.std(axis=0, ddof=1) / math.sqrt(BATCHES), source, batches)
 
     return distribution(totals), tuple(distribution(sums[:, place]) for place in range(len(parts)))
 

@@ -72,7 +72,7 @@ def count_moments(machine: Machine, close: IntArray, anchors: IntArray) -> Count
         excess = (state.covariance - np.eye(2 * state.modes)) / 2
         fold = np.zeros((size, 2 * state.modes))
         fold[np.tile(seen, 2), np.arange(2 * state.modes)] = 1
-        pairs = fold @ excess**2 @ fold.T / 2 + np.diag(photons[close] + dark)
+        pairs = fold @ excess**2 @ fold.T / 2 + np.diag(photons[close] + dark * (1 - dark))
         triples = np.array([fold @ ((excess * fold[anchor]) @ excess * excess) @ fold.T for anchor in anchors])
         return CountMoments(photons + dark, pairs, triples.reshape(len(anchors), size, size))
     bin_of = replace(machine, transfer=machine.transfer / math.sqrt(bins), detectors=Detectors("threshold", 1, dark))

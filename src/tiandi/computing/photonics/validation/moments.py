@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiandi.compiling import kernel
-from tiandi.computing.photonics.gaussian import FloatArray
+from tiandi.computing.photonics.gaussian import CountArray, FloatArray
 from tiandi.computing.photonics.public_data import Published
 from tiandi.computing.photonics.validation.estimates import (
     BINOMIAL,
@@ -29,8 +29,8 @@ from tiandi.computing.photonics.validation.estimates import (
 
 LARGEST_ERROR = 0.3
 """Of a correlation coefficient, from which on it says nothing."""
-DRAWS = 24
-"""Of the bootstrap for published moments; its error bars are known to 15 %."""
+DRAWS = 100
+"""Of the bootstrap for published moments; its error bars are known to 7 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +115,43 @@ def agreement(pooled: FloatArray, left_out: Callable[[int], FloatArray], blocks:
     return _agreement(whole, left, noise, exact, math.sqrt(blocks - 1.0), noise_share=blocks / (blocks - 1))
 
 
-def published_agreement(pooled: FloatArray, variances: FloatArray, exact: FloatArray, generator: np.random.Generator) -> Agreement:
-    """Published cumulants with the sampling ``variances`` of each, which are taken to scatter each on its own.
+def published_agreement(
+    pooled: FloatArray, variances: FloatArray, exact: FloatArray, generator: np.random.Generator, together: float = 1.0
+) -> Agreement:
+    """Published cumulants with the sampling ``variances`` of each; errors are ``together`` times those of cumulants that scatter alone.
 
     The error bars hold for sampling noise only: what the calibration does not know is not in them.
     """
     draws = [_sums(pooled + generator.standard_normal(len(exact)) * np.sqrt(variances), exact) for _ in range(DRAWS)]
-    return _agreement(_sums(pooled, exact), draws, float(variances.mean()), exact, 1.0, noise_share=2.0, method=BOOTSTRAP)
+    return _agreement(_sums(pooled, exact), draws, float(variances.mean()), exact, together, noise_share=2.0, method=BOOTSTRAP)
+
+
+def scatter_together(pooled: FloatArray, variances: FloatArray, exact: FloatArray, centred: FloatArray) -> float:
+    """How much more sums of cumulants scatter than if each did alone, as they are of the same shots; at least 1.
+
+    ``variances`` (cumulants,) are those of one shot's product, ``centred`` (shots, modes) clicks less their means. Of the two sums that the
+    figures are made of, that over the exact cumulants (slope) and that over what the measured ones are off (errors), the larger is taken.
+    """
+    found = 1.0
+    for weights in (exact, pooled - exact):
+        alone = float(weights**2 @ variances)
+        if alone > 0:
+            found = max(found, math.sqrt(float(_products(weights, centred).var()) / alone))
+    return found
+
+
+def _products(weights: FloatArray, centred: FloatArray) -> FloatArray:
+    """(shots,): of each shot, the sum of ``weights`` of all pairs, or triples, times their product."""
+    modes = centred.shape[1]
+    if len(weights) == modes * (modes - 1) // 2:
+        return np.asarray(((centred @ _square(weights, modes)) * centred).sum(axis=1))
+    found, at = np.zeros(len(centred)), 0
+    for i in range(modes - 2):
+        others = centred[:, i + 1 :]
+        size = others.shape[1] * (others.shape[1] - 1) // 2
+        found += centred[:, i] * _products(weights[at : at + size], others)
+        at += size
+    return found
 
 
 def _sums(values: FloatArray, exact: FloatArray) -> _Sums:
@@ -188,27 +218,30 @@ def published_rates(published: Published, exact: FloatArray) -> Estimate:
 
 
 def published_click_agreement(
-    published: Published, exact: tuple[FloatArray, FloatArray], generator: np.random.Generator
+    published: Published, exact: tuple[FloatArray, FloatArray], shots: CountArray, generator: np.random.Generator
 ) -> tuple[Agreement | None, Agreement | None]:
     """The experiment's cumulants, as far as its moments are public.
 
-    The sampling variance of a cumulant is that of the product of the modes' centred clicks, from the rates and the moments themselves.
+    The sampling variance of a cumulant is that of the product of the modes' centred clicks, from the rates and the moments themselves. How
+    they scatter together is taken from ``shots`` (number, modes), of a sampler near to the machine.
     """
     if published.pair_moments is None:
         return None, None
+    centred = shots - shots.mean(axis=0)
     rates, number = published.rates, published.samples
     two = pair_cumulants(rates, published.pair_moments)
     first, second = np.triu_indices(len(rates), 1)
     spread, tilt = rates * (1 - rates), 1 - 2 * rates
-    noise = (spread[first] * spread[second] + tilt[first] * tilt[second] * two - two**2) / number
-    pairs = published_agreement(two, np.maximum(noise, 0.0), exact[0], generator)
+    noise = np.maximum(spread[first] * spread[second] + tilt[first] * tilt[second] * two - two**2, 0.0)
+    pairs = published_agreement(two, noise / number, exact[0], generator, scatter_together(two, noise, exact[0], centred))
     if published.triple_moments is None:
         return pairs, None
     three = triple_cumulants(rates, published.pair_moments, published.triple_moments)
     # The mean square of a product of three centred clicks; what pairs add to it is of second order and left out.
     i, j, k = _triples(len(rates))
-    noise = spread[i] * spread[j] * spread[k] / number
-    return pairs, published_agreement(three, noise, exact[1], generator)
+    noise = spread[i] * spread[j] * spread[k]
+    together = scatter_together(three, noise, exact[1], centred)
+    return pairs, published_agreement(three, noise / number, exact[1], generator, together)
 
 
 def _triples(modes: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -115,7 +115,7 @@ def rank(figures: Mapping[str, Mapping[str, Estimate]]) -> tuple[Place, ...]:
 
 def _points(own: Estimate, other: Estimate) -> float:
     gap = other.distance - own.distance
-    if abs(gap) <= TIED * math.hypot(own.error, other.error):
+    if abs(gap) <= TIED * math.hypot(own.distance_error, other.distance_error):
         return 0.5
     return 1.0 if gap > 0 else 0.0
 

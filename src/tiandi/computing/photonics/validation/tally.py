@@ -92,7 +92,10 @@ def make_plan(
 
 @dataclass(eq=False)
 class Tally:
-    """Sums over the samples of each block. Each batch that is added is cut into as many runs as there are blocks."""
+    """Sums over the samples of each block. Each batch that is added is cut into as many runs as there are blocks.
+
+    Where a batch has fewer samples than that, the next one begins with the block after.
+    """
 
     plan: Plan
     blocks: int = BLOCKS
@@ -115,6 +118,8 @@ class Tally:
     """(blocks, close, close); no rows for threshold detectors."""
     triple_products: FloatArray = field(init=False)
     """(blocks, anchors, close, close)."""
+    first: int = field(init=False, default=0)
+    """The block that the next batch begins with."""
     kept: list[CountArray] = field(init=False)
     """The first samples as they came."""
 
@@ -136,15 +141,17 @@ class Tally:
         self.kept = []
 
     def add(self, samples: CountArray) -> None:
-        """Count a batch, (number, modes), of at least one sample a block; raises InputError for what no such machine gives."""
+        """Count a batch, (number, modes); raises InputError for what no such machine gives."""
         _require_samples(samples, self.plan)
         missing = KEPT - sum(map(len, self.kept))
         if missing > 0:
             self.kept.append(samples[:missing].copy())
-        for block, run in enumerate(np.array_split(samples, self.blocks)):
+        for place, run in enumerate(np.array_split(samples, self.blocks)):
+            block = (self.first + place) % self.blocks
             step = max(64, AT_ONCE_BYTE // self.plan.modes)
             for first in range(0, len(run), step):
                 self._add(block, np.ascontiguousarray(run[first : first + step]))
+        self.first = (self.first + len(samples)) % self.blocks
 
     def _add(self, block: int, samples: CountArray) -> None:
         plan = self.plan

@@ -27,6 +27,8 @@ class Distribution:
     probabilities: FloatArray
     errors: FloatArray
     source: str
+    batches: FloatArray | None = None
+    """(batches, ...): estimates on their own whose mean the probabilities are; None where they are exact."""
 
 
 def of_sums(joint: FloatArray, modes: int) -> FloatArray:
@@ -84,11 +86,24 @@ def fit(histogram: FloatArray, ideal: Distribution, samples: float, distance_err
     chi_square = float(((share[full] - expected[full]) ** 2 / variance).sum()) / max(bins, 1)
     width = 2 / (9 * max(bins, 1))
     return Fit(
-        Estimate(distance, distance_error, noise, method=method, one_sided=True),
+        Estimate(distance, distance_error, noise, method=method, one_sided=True, in_quadrature=True),
         Estimate(chi_square, math.sqrt(2 / max(bins, 1)), 1.0, method="law of chi-square", one_sided=True),
         bins,
         (chi_square ** (1 / 3) - (1 - width)) / math.sqrt(width),
     )
+
+
+def _error_of_ideal(shares: FloatArray, ideal: Distribution) -> float:
+    """Standard error of the distance from ``shares`` that the ideal distribution brings, by a jackknife over its batches.
+
+    Errors of neighbouring bins hang together, so that those of single bins do not tell.
+    """
+    if ideal.batches is None:
+        return 0.0
+    number = len(ideal.batches)
+    common = tuple(slice(0, min(lengths)) for lengths in zip(shares.shape, ideal.probabilities.shape, strict=True))
+    left = ((ideal.probabilities * number - batch)[common] / (number - 1) for batch in ideal.batches)
+    return jackknife_error([0.5 * float(np.abs(shares[common] - probabilities).sum()) for probabilities in left])
 
 
 def counted_fit(counts: NDArray[np.int64], samples: FloatArray, ideal: Distribution) -> Fit:
@@ -97,13 +112,14 @@ def counted_fit(counts: NDArray[np.int64], samples: FloatArray, ideal: Distribut
     size = np.minimum(pooled.shape, ideal.probabilities.shape)
     common = tuple(slice(0, int(length)) for length in size)
     distances = [0.5 * float(np.abs(shares[common] - ideal.probabilities[common]).sum()) for shares in left]
-    return fit(pooled, ideal, float(samples.sum()), jackknife_error(distances), JACKKNIFE)
+    error = math.hypot(jackknife_error(distances), _error_of_ideal(pooled, ideal))
+    return fit(pooled, ideal, float(samples.sum()), error, JACKKNIFE)
 
 
 def published_fit(histogram: FloatArray, samples: int, ideal: Distribution) -> Fit:
     """A published histogram; the error of its distance from the multinomial law, which bounds what bins share."""
     shares = histogram / histogram.sum()
-    error = 0.5 * math.sqrt(1.0 / samples + float((ideal.errors**2).sum()))
+    error = math.hypot(0.5 / math.sqrt(samples), _error_of_ideal(shares, ideal))
     return fit(shares, ideal, float(samples), error, BINOMIAL)
 
 

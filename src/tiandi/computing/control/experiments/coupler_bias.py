@@ -1,0 +1,136 @@
+"""Coupler bias: where a coupler's direct and mediated couplings cancel (Yan et al., doi 10.1103/PhysRevApplied.10.054062).
+
+Between two half turns of the first qubit a pulse of growing voltage is played on the coupler; the second qubit is in 0 or in 1. The
+difference of the two phases is ZZ, which goes with the square of the coupling and grows fast on either side of the coupler's sweet spot.
+A second scan, longer and around the zero that the first one lets expect, finds it as the zero of that square. A coupler whose voltage
+changes nothing is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiandi.computing.control.experiment import Curves, Findings, Measurement, Request
+from tiandi.computing.control.experiments.node import HOUR_S, column, verdicts
+from tiandi.computing.control.experiments.pairing import QUADRATURES, PairNode, Pairs, fringe_steps, only, pairs_of, phasors
+from tiandi.computing.control.fitting import levenberg_marquardt
+from tiandi.computing.control.knowledge import Flag, Knowledge
+from tiandi.computing.instruments.program import FloatArray, Flux, IntArray, Reading, Shape
+
+SCAN_V, SCAN_NS, SCAN_SHOTS = np.linspace(0.12, 0.64, 14), 120.0, 1_500
+"""One side of the sweet spot, far enough for couplings of some megahertz at 1.6 V per flux quantum."""
+FINE_V, FINE_NS, FINE_SHOTS = np.linspace(-0.12, 0.08, 9), 400.0, 6_000
+STRONG_RAD = 0.5
+"""The ZZ phase of a coupling of some megahertz."""
+BACK_V = 0.14
+"""From there back to zero, as the scan lets expect it."""
+DULL_RAD = 0.25
+"""A coupler that works makes more than this somewhere; one at its sweet spot for good makes 0.04."""
+FAINT = 0.08
+EDGE = Shape("flattop", 5.0)
+
+
+@dataclass(frozen=True)
+class CouplerBias(PairNode):
+    """idle_coupler_bias, in volts, and coupler_strong_v (beside it); sets biases, flags broken couplers."""
+
+    name: str = "coupler-bias"
+    title: str = "Coupler bias of least coupling"
+    after: tuple[str, ...] = ("discrimination",)
+    valid_s: float = 168.0 * HOUR_S
+
+    def measure(self, knowledge: Knowledge, targets: IntArray) -> Measurement:
+        pair = pairs_of(knowledge, targets)
+        static = knowledge.settings.coupler_bias_v[targets]
+        phase, contrast = yield from self._phases(knowledge, pair, SCAN_V - column(static), SCAN_NS)
+        works = contrast > 0.6 * np.median(contrast, axis=1, keepdims=True)
+        strong = ~works | (np.abs(phase) > STRONG_RAD)
+        above = _first(phase, strong) - static
+        faint = np.median(contrast, axis=1) < FAINT
+        dull = ~faint & works.all(axis=1) & (np.abs(phase).max(axis=1) < DULL_RAD)
+        unseen = ~dull & ~faint & ~np.isfinite(above)
+        chosen = np.nan_to_num(static + above, nan=float(SCAN_V[-1])) - BACK_V - static
+        volt = column(chosen) + FINE_V
+        fine, _ = yield from self._phases(knowledge, pair, volt, FINE_NS, FINE_SHOTS)
+        zero, error, model, lost = _zero(volt, fine)
+        again = np.flatnonzero(lost & ~dull & ~faint & ~unseen)
+        if len(again):
+            # The first scan was a little out; the parabola says where to.
+            volt[again] += column(np.clip(np.nan_to_num(zero[again] - chosen[again]), -0.1, 0.1))
+            fine[again], _ = yield from self._phases(knowledge, pairs_of(knowledge, targets[again]), volt[again], FINE_NS, FINE_SHOTS)
+            zero, error, model, lost = _zero(volt, fine)
+        reason = f"its voltage makes no ZZ phase above {DULL_RAD} rad within {SCAN_V[-1]} V: its flux line does not reach it"
+        result = verdicts(
+            len(targets),
+            (faint, "no fringes between the half turns: the phase of the first qubit decays at once"),
+            (dull, reason),
+            (unseen, f"the coupling does not grow within {SCAN_V[-1]} V"),
+            (lost, "no zero of the coupling where the scan lets expect it"),
+        )
+        take = np.asarray(result == "", bool)
+        settings = deepcopy(knowledge.settings)
+        settings.coupler_bias_v[targets[take]] = static[take] + zero[take]
+        yield settings
+        return Findings(
+            {"idle_coupler_bias": static + zero, "coupler_strong_v": above - zero},
+            {"idle_coupler_bias": error, "coupler_strong_v": np.full(len(targets), 0.01)},
+            result,
+            [Flag("coupler", int(coupler), "coupler broken", reason) for coupler in targets[dull]],
+            Curves(volt, fine, model, "coupler pulse (V)", "ZZ phase (rad)"),
+        )
+
+    def _phases(
+        self, knowledge: Knowledge, pair: Pairs, volt: FloatArray, time_ns: float, shots: int = SCAN_SHOTS
+    ) -> Generator[Request, Any, tuple[FloatArray, FloatArray]]:
+        """(targets, voltages) twice: ZZ phase, and length of the shorter fringe."""
+        count = volt.shape[1]
+        control = np.repeat([0.0, 1.0], len(QUADRATURES))
+        points = count * len(control)
+        flux = Flux(pair.coupler, np.repeat(volt, len(control), axis=1), time_ns, EDGE, coupler=True)
+        steps = fringe_steps(pair, 0, np.tile(control, count), np.tile(QUADRATURES, 2 * count)[None, :], ((flux,),))
+        reading: Reading = yield only(knowledge, pair.first, points, steps, shots)
+        assert reading.populations is not None
+        both = phasors(reading.populations).reshape(len(volt), count, 2)
+        return np.angle(both[:, :, 1] * both[:, :, 0].conj()), np.abs(both).min(axis=2)
+
+
+def _first(phase: FloatArray, strong: NDArray[np.bool_]) -> FloatArray:
+    """(targets,): lowest voltage at which the coupling is strong, between two of the scan by a line; NaN for none."""
+    place, rows = strong.argmax(axis=1), np.arange(len(phase))
+    before = np.maximum(place - 1, 0)
+    low, high = (np.minimum(np.abs(phase[rows, each]), STRONG_RAD) for each in (before, place))
+    size = np.abs(phase[rows, place])
+    share = np.where(high >= STRONG_RAD, (STRONG_RAD - low) / np.maximum(size - low, 1e-9), 1.0)
+    found = SCAN_V[before] + np.clip(share, 0.0, 1.0) * (SCAN_V[place] - SCAN_V[before])
+    return np.where(strong.any(axis=1), found, np.nan)
+
+
+def _zero(volt: FloatArray, phase: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Zero of the coupling, its uncertainty (targets,), model, and whether it was not found; ZZ is the square of a parabola in voltage."""
+    sign = np.where(np.sum(phase, axis=1) < 0, -1.0, 1.0)[:, None]
+    # Beyond a turn the phase tells nothing; so strong a coupling is far from zero.
+    steps = np.abs(np.diff(phase, axis=1)) > 1.5
+    lowest = np.abs(phase).argmin(axis=1)
+    columns = np.arange(phase.shape[1])
+    jumped = np.concatenate([np.zeros((len(phase), 1), bool), np.cumsum(steps, axis=1) > 0], axis=1)
+    weight = np.where(jumped & (columns > lowest[:, None]), 0.0, 1.0)
+    start_v = np.take_along_axis(volt, lowest[:, None], axis=1)[:, 0]
+    far = np.take_along_axis(np.abs(phase), np.zeros((len(phase), 1), int), axis=1)[:, 0]
+    slope = np.sqrt(np.maximum(far, 0.02)) / np.maximum(np.abs(start_v - volt[:, 0]), 0.02)
+
+    def model(x: FloatArray, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
+        zero, tilt, bend = (parameters[:, [number]] for number in range(3))
+        away = x - zero
+        root = tilt * away + bend * away**2
+        derivative = np.stack([-(tilt + 2.0 * bend * away), away, away**2], axis=2)
+        return root**2, 2.0 * root[..., None] * derivative
+
+    solution = levenberg_marquardt(model, volt, sign * phase, weight, start=np.stack([start_v, slope, 0.0 * slope], axis=1), weighted=False)
+    zero, error = solution.parameters[:, 0], np.sqrt(solution.covariance[:, 0, 0])
+    return zero, error, sign * solution.model, ~solution.good | (zero < volt[:, 0]) | (zero > volt[:, -1])

@@ -1,0 +1,174 @@
+"""What experiments on pairs share: a coupler, its two qubits and their pulses for each target, and which couplers may run together.
+
+The gate is the diabatic CZ of Foxen et al. (doi 10.1103/PhysRevLett.125.120504) without the swap: while the coupler is pulsed on, the
+flux pulse of one qubit holds |11> in resonance with |20> (2 for the upper qubit), for one whole oscillation there and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tiandi.computing.control.experiment import Request
+from tiandi.computing.control.experiments.arcs import Arcs, arcs
+from tiandi.computing.control.experiments.gates import Gates, gates, listening
+from tiandi.computing.control.experiments.node import Node, column
+from tiandi.computing.control.knowledge import Element, Knowledge
+from tiandi.computing.instruments.program import (
+    ComplexArray,
+    FloatArray,
+    Flux,
+    IntArray,
+    Moment,
+    Number,
+    Phase,
+    Program,
+    Reading,
+    Shape,
+    Train,
+)
+
+CZ_NS = 52.0
+COUPLER_SHAPE = Shape("flattop", 12.0)
+"""Slow edges, so that 01 and 10, 240 MHz apart, follow; the qubit's may be quick, for the coupling is off while it moves."""
+QUBIT_SHAPE = Shape("flattop", 2.0)
+QUADRATURES = np.arange(3) * 2.0 * np.pi / 3.0
+
+
+@dataclass(frozen=True)
+class PairNode(Node):
+    """An experiment on couplers. Those whose qubits are one, or neighbours, are never targets of one program."""
+
+    element: Element = "coupler"
+
+    def exclusion(self, knowledge: Knowledge) -> IntArray | None:
+        """(pairs, 2): couplers with a coupler between them, or with a qubit in common."""
+        couplers = knowledge.electronics.couplers
+        count = len(couplers)
+        touches = np.zeros((knowledge.electronics.qubits, count), np.int64)
+        touches[couplers.T, np.arange(count)] = 1
+        near = touches.copy()
+        np.add.at(near, couplers[:, 0], touches[couplers[:, 1]])
+        np.add.at(near, couplers[:, 1], touches[couplers[:, 0]])
+        return np.argwhere(np.triu(touches.T @ near, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """(targets,): couplers and their qubits. The upper qubit is the one of higher frequency; ``moved`` is brought to resonance."""
+
+    coupler: IntArray
+    first: IntArray
+    second: IntArray
+    upper: IntArray
+    moved: IntArray
+    resonance_hz: FloatArray
+    """Where the moved qubit makes |11> and |20> equal."""
+    first_gates: Gates
+    second_gates: Gates
+
+    @property
+    def moves_first(self) -> FloatArray:
+        """(targets,): 1 where the first qubit moves, else 0."""
+        return np.asarray(self.moved == self.first, float)
+
+
+def pairs_of(knowledge: Knowledge, couplers: IntArray) -> Pairs:
+    """The qubit that moves goes down to the resonance: the lower one, or the upper one if they are more than its anharmonicity apart."""
+    first, second = knowledge.electronics.couplers[couplers].T
+    frequency = knowledge["frequency_hz"]
+    upper = np.where(frequency[first] > frequency[second], first, second)
+    lower = first + second - upper
+    anharmonicity = knowledge["anharmonicity_hz"][upper]
+    wide = frequency[upper] - frequency[lower] > -anharmonicity
+    return Pairs(
+        coupler=couplers,
+        first=first,
+        second=second,
+        upper=upper,
+        moved=np.where(wide, upper, lower),
+        resonance_hz=np.where(wide, frequency[lower] - anharmonicity, frequency[upper] + anharmonicity),
+        first_gates=gates(knowledge, first),
+        second_gates=gates(knowledge, second),
+    )
+
+
+def moved_arcs(knowledge: Knowledge, pair: Pairs) -> tuple[Arcs, FloatArray]:
+    """Arcs of the moved qubits, and the static biases from which they move."""
+    return arcs(knowledge, pair.moved), knowledge.settings.flux_bias_v[knowledge.flux_line[pair.moved]]
+
+
+def resonant_volt(knowledge: Knowledge, pair: Pairs, offset_hz: FloatArray) -> FloatArray:
+    """(targets, points): pulses that bring the moved qubit ``offset_hz`` (targets or 1, points) above its resonance; NaN out of reach."""
+    arc, static = moved_arcs(knowledge, pair)
+    wanted = column(pair.resonance_hz - knowledge["frequency_hz"][pair.moved] + arc.frequency(static)) + offset_hz
+    # The arc is a little off from the frequency that Ramsey found: distances are what it tells.
+    return np.stack([arc.bias(np.minimum(one, arc.top_hz), static) - static for one in wanted.T], axis=1)
+
+
+def cz_moment(
+    knowledge: Knowledge, pair: Pairs, coupler_v: Number, qubit_v: Number, *, duration_ns: Number = CZ_NS, coupler_start_ns: Number = 0.0
+) -> Moment:
+    """Both pulses of a CZ; voltages beside the static biases."""
+    line = knowledge.flux_line[pair.moved]
+    return (
+        Flux(line, qubit_v, duration_ns, QUBIT_SHAPE),
+        Flux(pair.coupler, coupler_v, duration_ns, COUPLER_SHAPE, coupler=True, start_ns=coupler_start_ns),
+    )
+
+
+def counting_pairs(
+    knowledge: Knowledge, pair: Pairs, points: int, steps: tuple[Moment | Train, ...], shots: int
+) -> Generator[Request, Any, FloatArray]:
+    """(targets, points, 3, 3): populations of both qubits, the first one first."""
+    measures = listening(knowledge, pair.first), listening(knowledge, pair.second)
+    reading: Reading = yield Program(len(pair.coupler), points, steps, measures, shots)
+    assert reading.populations is not None
+    return reading.populations
+
+
+def only(knowledge: Knowledge, target: IntArray, points: int, steps: tuple[Moment | Train, ...], shots: int) -> Program:
+    """A program that reads one qubit of each pair."""
+    return Program(len(target), points, steps, (listening(knowledge, target),), shots)
+
+
+def phasors(populations: FloatArray) -> ComplexArray:
+    """(targets, points / 3) from populations (targets, points, 3) of one qubit, at the QUADRATURES of the last half turn.
+
+    The angle is the phase that state 1 has gained in between: half turns about x and about the axis at p leave 1/2 + cos(p - angle) / 2 in
+    state 1. The length of a perfect one is 1/4.
+    """
+    excited = (1.0 - populations[:, :, 0]).reshape(len(populations), -1, len(QUADRATURES))
+    return np.asarray((excited * np.exp(1j * QUADRATURES)).mean(axis=-1))
+
+
+def upper_in_two(pair: Pairs, populations: FloatArray) -> FloatArray:
+    """(targets, points): share of the shots in which the upper qubit was called 2."""
+    first = populations[:, :, 2, :].sum(axis=-1)
+    second = populations[:, :, :, 2].sum(axis=-1)
+    return np.where((pair.upper == pair.first)[:, None], first, second)
+
+
+def fringe_steps(pair: Pairs, side: int, control: FloatArray, phase: FloatArray, moments: tuple[Moment, ...]) -> tuple[Moment, ...]:
+    """Ramsey of one qubit (0 the first) around ``moments``, with the other one turned before by pi where ``control`` (points,) is 1."""
+    own, other = (pair.first_gates, pair.second_gates)[:: 1 - 2 * side]
+    return (
+        (own.half(), other.pulse(column(other.pi_amplitude) * control)),
+        *moments,
+        (own.half(phase),),
+    )
+
+
+def with_phases(pair: Pairs, moment: Moment, first_rad: FloatArray, second_rad: FloatArray) -> Moment:
+    """A moment and virtual turns (targets,) of both qubits by the phases that they gain in it."""
+    return (*moment, Phase(pair.first_gates.line, column(first_rad)), Phase(pair.second_gates.line, column(second_rad)))
+
+
+def calibrated_cz(knowledge: Knowledge, pair: Pairs) -> Moment:
+    """The CZ as it is known, with its virtual phases."""
+    names = ("cz_amplitude_v", "cz_qubit_amplitude_v", "cz_phase_first_rad", "cz_phase_second_rad")
+    volt, qubit_volt, first, second = (knowledge[name][pair.coupler] for name in names)
+    return with_phases(pair, cz_moment(knowledge, pair, column(volt), column(qubit_volt)), first, second)

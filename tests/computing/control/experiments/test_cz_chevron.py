@@ -1,0 +1,25 @@
+"""The first return of |11>."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import numpy as np
+
+from tests.computing.control.experiments.known_chip import pairs_up_to, runner
+from tiandi.computing.control.experiments.cz_chevron import CzChevron
+
+
+def test_the_resonance_lies_near_where_the_arcs_say() -> None:
+    _, knowledge = pairs_up_to("cz-chevron")
+    good = knowledge.sound("coupler")
+    assert np.abs(knowledge["cz_offset_hz"][good]).max() < 20e6
+    assert (knowledge["cz_amplitude_v"][good] > knowledge["coupler_strong_v"][good]).all()
+    assert (knowledge["cz_duration_ns"][good] == 52.0).all()
+
+
+def test_a_coupler_that_reaches_too_little_is_told() -> None:
+    twin, knowledge = deepcopy(pairs_up_to("coupler-timing"))
+    knowledge.parameters["coupler_strong_v"].value[:] -= 0.1
+    outcome = runner(twin, knowledge, CzChevron()).run("cz-chevron", knowledge.sound("coupler"))
+    assert all("meets 20 nowhere" in verdict or "does not return" in verdict for verdict in outcome.verdicts)
