@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.command_line import tiandi
-from tiandi.computing.cloud.calibrated import SHEETS, machines
+from tiandi.computing.cloud.machines import open_catalogue
 from tiandi.computing.control.sheet import read_sheet
+from tiandi.errors import InputError
 
 CHIP = ("--qubits", 6, "--seed", 4, "--no-faults")
 QUICK = ("--upto", "resonator-spectroscopy")
@@ -95,12 +96,14 @@ def test_a_report_is_one_file(state: Path, tmp_path: Path) -> None:
     assert "/static/" not in text
 
 
-def test_a_sheet_is_a_machine_of_the_cloud(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sheet_is_a_machine_of_the_cloud(state: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "here.toml"
     assert tiandi("control", "export", "sheet", sheet, "--name", "xiaohong-test", "--state", state).returncode == 0
     assert read_sheet(sheet).lattice.qubit_count == 6
-    monkeypatch.setenv(SHEETS, str(sheet))
-    assert machines()["xiaohong-test"].facts()["qubits_that_work"] == 6
+    assert open_catalogue(str(sheet))["xiaohong-test"].facts()["qubits_that_work"] == 6
+    assert tiandi("control", "export", "sheet", sheet, "--name", "zuchongzhi-2.1", "--state", state).returncode == 0
+    with pytest.raises(InputError, match="the name of another machine"):
+        open_catalogue(str(sheet))
 
 
 def test_the_file_of_cqlib_goes_out_and_in(state: Path, tmp_path: Path) -> None:
