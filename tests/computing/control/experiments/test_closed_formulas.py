@@ -111,6 +111,15 @@ def test_a_bias_is_that_nearer_to_where_the_line_stands() -> None:
     assert arc.slope(bias)[0] > 0
 
 
+def test_from_the_sweet_spot_biases_stay_on_one_side() -> None:
+    """Both sides are equally near there, but for rounding, which must not choose anew at every frequency."""
+    one = np.ones(1)
+    arc = Arcs(5e9 * one, 0.137 * one, 1.613 * one, 0.21 * one, -237e6 * one)
+    biases = np.array([arc.bias(np.array([frequency]), 0.137 * one)[0] for frequency in np.linspace(4.7e9, 4.99e9, 101)])
+    assert (np.diff(np.abs(biases - 0.137)) < 0).all()
+    assert (biases > 0.137).all()
+
+
 def lattice(rows: int, columns: int) -> np.ndarray:
     number = np.arange(rows * columns).reshape(rows, columns)
     across = np.stack([number[:, :-1].ravel(), number[:, 1:].ravel()], axis=1)

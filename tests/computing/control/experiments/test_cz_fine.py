@@ -1,4 +1,4 @@
-"""Trains of CZ make the phases exact."""
+"""Ramsey across one CZ makes the phases exact."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_wrong_phases_are_found_and_corrected() -> None:
     after, least = gate_errors(twin, knowledge, good)
     assert before.min() > 4e-3
     assert np.quantile(after - least, 0.9) < 1e-3
-    assert np.abs(knowledge["cz_phase_error_rad"][good]).max() < 0.02
+    assert np.abs(knowledge["cz_phase_error_rad"][good]).max() < 0.04
 
 
 def test_a_gate_far_from_pi_is_told() -> None:

@@ -12,6 +12,8 @@ from tiandi.computing.control.knowledge import Knowledge
 from tiandi.computing.instruments.program import FloatArray, IntArray
 
 STEP_V = 1e-5
+ALIKE_V = 1e-6
+"""Two biases about equally near: from the sweet spot rounding must not choose between them, now one and now the other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,8 @@ class Arcs:
         return (self.frequency(bias_v + STEP_V) - self.frequency(bias_v - STEP_V)) / (2.0 * STEP_V)
 
     def bias(self, frequency_hz: FloatArray, near_v: FloatArray) -> FloatArray:
-        """(targets,): of the two biases at which the arc has a frequency, the one nearer to ``near_v``; NaN where it does not reach it."""
+        """(targets,): of the two biases at which the arc has a frequency, the one nearer to ``near_v``, above the sweet spot if both
+        are; NaN where it does not reach it."""
         above = arc_bias(
             frequency_hz,
             top_hz=self.top_hz,
@@ -51,7 +54,7 @@ class Arcs:
             anharmonicity_hz=self.anharmonicity_hz,
         )
         below = 2.0 * self.sweet_v - above
-        return np.where(np.abs(above - near_v) <= np.abs(below - near_v), above, below)
+        return np.where(np.abs(above - near_v) <= np.abs(below - near_v) + ALIKE_V, above, below)
 
 
 def arcs(knowledge: Knowledge, targets: IntArray) -> Arcs:

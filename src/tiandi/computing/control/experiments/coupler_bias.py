@@ -31,7 +31,7 @@ STRONG_RAD = 0.5
 BACK_V = 0.14
 """From there back to zero, as the scan lets expect it."""
 DULL_RAD = 0.25
-"""A coupler that works makes more than this somewhere; one at its sweet spot for good makes 0.04."""
+"""A coupler that works changes its phase by more than this somewhere; the phase of one at its sweet spot for good has noise of 0.03."""
 FAINT = 0.08
 EDGE = Shape("flattop", 5.0)
 
@@ -53,7 +53,7 @@ class CouplerBias(PairNode):
         strong = ~works | (np.abs(phase) > STRONG_RAD)
         above = _first(phase, strong) - static
         faint = np.median(contrast, axis=1) < FAINT
-        dull = ~faint & works.all(axis=1) & (np.abs(phase).max(axis=1) < DULL_RAD)
+        dull = ~faint & works.all(axis=1) & (np.abs(phase - np.median(phase, axis=1, keepdims=True)).max(axis=1) < DULL_RAD)
         unseen = ~dull & ~faint & ~np.isfinite(above)
         chosen = np.nan_to_num(static + above, nan=float(SCAN_V[-1])) - BACK_V - static
         volt = column(chosen) + FINE_V
@@ -65,7 +65,7 @@ class CouplerBias(PairNode):
             volt[again] += column(np.clip(np.nan_to_num(zero[again] - chosen[again]), -0.1, 0.1))
             fine[again], _ = yield from self._phases(knowledge, pairs_of(knowledge, targets[again]), volt[again], FINE_NS, FINE_SHOTS)
             zero, error, model, lost = _zero(volt, fine)
-        reason = f"its voltage makes no ZZ phase above {DULL_RAD} rad within {SCAN_V[-1]} V: its flux line does not reach it"
+        reason = f"its voltage changes the ZZ phase by no more than {DULL_RAD} rad within {SCAN_V[-1]} V: its flux line does not reach it"
         result = verdicts(
             len(targets),
             (faint, "no fringes between the half turns: the phase of the first qubit decays at once"),

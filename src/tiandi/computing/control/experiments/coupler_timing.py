@@ -12,7 +12,7 @@ import numpy as np
 
 from tiandi.computing.control.experiment import Curves, Findings, Measurement
 from tiandi.computing.control.experiments.node import HOUR_S, column, verdicts
-from tiandi.computing.control.experiments.pairing import PairNode, counting_pairs, pairs_of, resonant_volt, upper_in_two
+from tiandi.computing.control.experiments.pairing import PairNode, counting_pairs, exchanged, pairs_of, resonant_volt
 from tiandi.computing.control.experiments.timing import dip
 from tiandi.computing.control.knowledge import Knowledge
 from tiandi.computing.instruments.program import Flux, IntArray, Shape
@@ -44,7 +44,7 @@ class CouplerTiming(PairNode):
         coupler = Flux(targets, volt, PULSE_NS, EDGE, coupler=True, start_ns=STARTS_NS)
         steps = ((pair.first_gates.turn(), pair.second_gates.turn()), (qubit, coupler))
         populations = yield from counting_pairs(knowledge, pair, len(STARTS_NS), steps, SHOTS)
-        signal = upper_in_two(pair, populations)
+        signal = exchanged(pair, populations)
         centre, error, depth, model = dip(STARTS_NS, -signal)
         lag = QUBIT_START_NS - centre
         flat = depth < SHALLOW
@@ -61,5 +61,5 @@ class CouplerTiming(PairNode):
                 (flat, "11 is not exchanged with 20 wherever the coupler's pulse stands: the resonance lies elsewhere"),
                 (far, f"coupler and qubit meet more than {WORST_NS:.0f} ns from where they are sent to"),
             ),
-            curves=Curves(STARTS_NS, signal, -model, "start of the coupler's pulse (ns)", "population of 2"),
+            curves=Curves(STARTS_NS, signal, -model, "start of the coupler's pulse (ns)", "population of the lower qubit in 0"),
         )

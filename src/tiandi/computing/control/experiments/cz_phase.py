@@ -23,12 +23,12 @@ from tiandi.computing.control.experiments.pairing import (
     Pairs,
     counting_pairs,
     cz_moment,
+    exchanged,
     fringe_steps,
     only,
     pairs_of,
     phasors,
     resonant_volt,
-    upper_in_two,
 )
 from tiandi.computing.control.knowledge import Knowledge
 from tiandi.computing.instruments.program import ComplexArray, FloatArray, Flux, IntArray, Moment, Reading
@@ -85,14 +85,14 @@ class CzPhase(PairNode):
                 (bottom > WORST_LEAKAGE, f"more than {WORST_LEAKAGE:.0%} stay in 2 at the best"),
                 (np.abs(off) > FAR_RAD, "the conditional phase does not become pi in the valley of leakage"),
             ),
-            curves=Curves(trials, left, None, "coupler pulse (V)", "population of 2"),
+            curves=Curves(trials, left, None, "coupler pulse (V)", "population left in 20"),
         )  # fmt: skip
 
 
 def leakages(knowledge: Knowledge, pair: Pairs, moment: Moment, points: int, shots: int) -> Generator[Request, Any, FloatArray]:
-    """(targets, points): population 2 of the upper qubit after 11, less what readout calls so after no gate at all."""
+    """(targets, points): what 11 leaves in 20, seen by the lower qubit in 0, less what is called so after no gate at all."""
     steps = ((pair.first_gates.turn(), pair.second_gates.turn()), _repeated(moment, points, 1, silent=1))
-    found = upper_in_two(pair, (yield from counting_pairs(knowledge, pair, points + 1, steps, shots)))
+    found = exchanged(pair, (yield from counting_pairs(knowledge, pair, points + 1, steps, shots)))
     return found[:, 1:] - found[:, :1]
 
 

@@ -145,11 +145,14 @@ def phasors(populations: FloatArray) -> ComplexArray:
     return np.asarray((excited * np.exp(1j * QUADRATURES)).mean(axis=-1))
 
 
-def upper_in_two(pair: Pairs, populations: FloatArray) -> FloatArray:
-    """(targets, points): share of the shots in which the upper qubit was called 2."""
-    first = populations[:, :, 2, :].sum(axis=-1)
-    second = populations[:, :, :, 2].sum(axis=-1)
-    return np.where((pair.upper == pair.first)[:, None], first, second)
+def exchanged(pair: Pairs, populations: FloatArray) -> FloatArray:
+    """(targets, points): share of the shots in which the lower qubit was called 0: of |11> what has gone to |20>.
+
+    Every readout tells 0 from 1; some hardly tell 2 from 1.
+    """
+    first = populations[:, :, 0, :].sum(axis=-1)
+    second = populations[:, :, :, 0].sum(axis=-1)
+    return np.where((pair.upper == pair.first)[:, None], second, first)
 
 
 def fringe_steps(pair: Pairs, side: int, control: FloatArray, phase: FloatArray, moments: tuple[Moment, ...]) -> tuple[Moment, ...]:
