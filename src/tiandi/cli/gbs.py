@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from tiandi.errors import InputError
-from tiandi.limits import require_within
 
 if TYPE_CHECKING:
     from tiandi.computing.photonics.gaussian import CountArray, Machine
@@ -82,6 +81,8 @@ def sample(
     json: Json = False,
 ) -> None:
     """Draw samples with one of the fast, approximate samplers, and say what it approximates."""
+    from tiandi.limits import require_within
+
     _require_new(out)
     from tiandi.computing.photonics.file_format import LARGEST_CELLS
     from tiandi.computing.photonics.machines import build_machine, find_machine
@@ -132,6 +133,8 @@ def exact(
     json: Json = False,
 ) -> None:
     """Draw exact samples by the chain rule. The cost is told before it begins, and doubles with each click."""
+    from tiandi.limits import require_within
+
     _require_new(out)
     from tiandi.computing.photonics.exact.chain_rule import LARGEST_NUMBER, sample_exact
     from tiandi.computing.photonics.exact.costs import LARGEST_MODES, cost_of_exact
@@ -192,6 +195,7 @@ def validate(
     from tiandi.computing.photonics.validation import validate as judge
     from tiandi.computing.photonics.validation.figure import draw_verdict, require_drawable
     from tiandi.computing.photonics.validation.tally import LEAST_SAMPLES
+    from tiandi.limits import require_within
 
     if figure is not None:
         require_drawable(figure)

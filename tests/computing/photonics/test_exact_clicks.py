@@ -28,6 +28,7 @@ from tiandi.computing.photonics.gaussian import Detectors, GaussianState
 from tiandi.errors import InputError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transmission", [0.6, 1.0])
 def test_click_probabilities_are_those_of_thewalrus(transmission: float) -> None:
     state = random_state(3, 5, displacement=0.6, transmission=transmission)

@@ -27,6 +27,7 @@ from tiandi.computing.photonics.gaussian import Detectors, GaussianState
 from tiandi.errors import InputError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("displacement", [0.0, 0.7])
 @pytest.mark.parametrize("transmission", [0.6, 1.0])
 def test_photon_probabilities_are_those_of_thewalrus(displacement: float, transmission: float) -> None:
@@ -36,6 +37,7 @@ def test_photon_probabilities_are_those_of_thewalrus(displacement: float, transm
         assert photon_probability(state, counts) == pytest.approx(theirs, rel=1e-10, abs=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [[1] * 7, [1] * 16, [2, 1, 3, 1], [3, 3, 2, 2, 2], [2, 2, 2], [4, 4, 4, 4, 4, 4]])
 def test_loop_hafnians_are_those_of_thewalrus(counts: list[int]) -> None:
     generator = np.random.default_rng(5)

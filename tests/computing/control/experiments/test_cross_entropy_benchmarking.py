@@ -5,11 +5,13 @@ from __future__ import annotations
 from copy import deepcopy
 
 import numpy as np
+import pytest
 
 from tests.computing.control.experiments.known_chip import pairs_up_to, runner
 from tiandi.computing.control.experiments.cross_entropy_benchmarking import CrossEntropyBenchmarking
 
 
+@pytest.mark.slow
 def test_a_cycle_errs_as_decay_lets_expect() -> None:
     twin, knowledge = pairs_up_to("cross-entropy-benchmarking")
     good, now = knowledge.sound("coupler"), twin.conditions()

@@ -78,6 +78,7 @@ def test_bins_of_squashed_light_fill_as_the_exact_functions_say() -> None:
     assert chi_square_value(samples, exact.T.ravel(), base=4) > FALSE_ALARM
 
 
+@pytest.mark.slow
 def test_photons_of_thermal_light_are_those_of_the_walrus() -> None:
     machine = small_machine(2, detectors=Detectors("number"))
     samples = PhaseSpaceSampler(machine, "thermal").sample(SAMPLES, np.random.default_rng(6))
