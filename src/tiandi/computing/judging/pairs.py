@@ -1,10 +1,11 @@
 """CZ gates beside the best that pulses of the same shapes and length can do, from the twin's own evolution without decay and noise.
 
 The error of a gate is one minus its average fidelity with a CZ, leakage included: F = (|tr M|^2 + tr M M^dagger) / (d (d + 1)) with M the
-part of CZ^dagger U on the four states of two qubits (Pedersen, Moller, Molmer, doi 10.1016/j.physleta.2007.02.069). A gate is played alone,
-its lines at rest before it. Of the control system's gate the virtual phases are its own; of the best one they are ideal. Decay, the same
-for both, is left out of both. The best voltages are looked for on a grid around the control system's that is made finer twice; where that
-finds nothing better than half of the couplers reach (a gate far off), the median of the chip counts as the best.
+part of CZ^dagger U on the four states of two qubits (Pedersen, Moller, Molmer, doi 10.1016/j.physleta.2007.02.069). One gate is played, its
+lines at rest before it; gates that share no qubit are played at once, so that crosstalk from neighbours is in the error. Of the control
+system's gate the virtual phases are its own; of the best one they are ideal. Decay, the same for both, is left out of both. The best
+voltages are looked for on a grid around the control system's that is made finer twice; where that finds nothing better than half of the
+couplers reach (a gate far off), the median of the chip counts as the best.
 """
 
 from __future__ import annotations
