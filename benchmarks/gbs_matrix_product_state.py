@@ -1,9 +1,11 @@
 """Lossy matrix product states of Gaussian boson sampling: memory at bond dimension 4,096, speed, and error against bond dimension.
 
 The machine is Jiuzhang 2.0 at 1.65 W, from the public data where TIANDI_JIUZHANG_DATA names its folder, else a synthetic stand-in. The
-peer is a tensor's entry by a hafnian of its own, thewalrus's, as tensors were built before recurrences. `python
-gbs_matrix_product_state.py CHART` draws the error against the bond dimension into a file; `--large` prints the peak memory of building a
-middle tensor at bond dimension 4,096 and contracting it, in a process of its own.
+peer is a tensor's entry by a hafnian of its own, thewalrus's, as tensors were built before recurrences. `--large` prints the peak memory
+of building a middle tensor at bond dimension 4,096 and contracting it, in a process of its own.
+
+`python gbs_matrix_product_state.py --bond BOND SAMPLES FILE` draws whole samples at one bond dimension and adds a line of what they show to
+a file; `--chart FILE CHART` draws the chart of error against bond dimension from it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import json
 import resource
 import subprocess
 import sys
@@ -30,11 +33,14 @@ from tiandi.computing.photonics.samplers.lossy_decomposition import decompose
 from tiandi.computing.photonics.samplers.matrix_product import MatrixProductSampler
 from tiandi.computing.photonics.samplers.site_tensors import cut, site_tensor
 
-BONDS = (1, 4, 16, 64, 256)
 SAMPLES = {1: 40_000, 4: 40_000, 16: 40_000, 64: 20_000, 256: 4000}
 LARGE_BOND = 4096
 LEVELS = 4
 ROWS = 64
+BLOCKS = 20
+FEWEST_FOR_PAIRS = 1000
+"""Samples below which correlations of pairs are not told: their noise is all that would be seen."""
+CUTS = (4, 16, 64, 256, 1024, 4096)
 
 
 def benchmark_gbs_matrix_product_state() -> list[Figure]:
@@ -126,28 +132,105 @@ def _large() -> str:
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20} {build_s} {contract_s}"
 
 
-def _chart(path: str) -> None:
-    """Error of rates and pairs against bond dimension."""
+class _Timed(MatrixProductSampler):
+    """Says how much of its time went into building tensors."""
+
+    build_s = 0.0
+
+    def tensor(self, site: int) -> np.ndarray:
+        begin = time.process_time()
+        tensor = super().tensor(site)
+        self.build_s += time.process_time() - begin
+        return tensor
+
+
+def _whole_samples(bond: int, number: int, file: Path) -> None:
+    """Draw ``number`` whole samples and add to ``file`` what they cost, what they miss, and their two-mode cumulants."""
     machine, label = _machine()
     decomposition = decompose(machine.state().covariance)
-    rates, pairs = click_moments(machine, 1), click_moments(machine, 2)
-    found = []
-    for bond in BONDS:
-        samples = MatrixProductSampler(machine, bond=bond, decomposition=decomposition).sample(SAMPLES[bond], np.random.default_rng(1)) > 0
-        found.append((abs(1 - samples.mean(axis=0).sum() / rates.sum()), _pair_error(samples, rates, pairs)))
-    figure, axes = plt.subplots()
-    axes.loglog(BONDS, [100 * clicks for clicks, _ in found], "o-", label="total clicks")
-    axes.loglog(BONDS, [100 * error for _, error in found], "s-", label="two-mode cumulants")
-    axes.set(title=label, xlabel="bond dimension", ylabel="relative error / %")
+    MatrixProductSampler(machine, bond=1, decomposition=decomposition).sample(1, np.random.default_rng(1))
+    sampler = _Timed(machine, bond=bond, levels=LEVELS, decomposition=decomposition)
+    begin = time.process_time()
+    samples = sampler.sample(number, np.random.default_rng(1)) > 0
+    draw_s = time.process_time() - begin - sampler.build_s
+    rates = click_moments(machine, 1)
+    missing = 1 - samples.sum(axis=1) / rates.sum()
+    enough = number >= FEWEST_FOR_PAIRS
+    error, error_error, slope = _pair_figures(samples, rates, click_moments(machine, 2)) if enough else (None, None, None)
+    found = {
+        "machine": label,
+        "bond": bond,
+        "samples": number,
+        "weight_lost": float(sampler.discarded.max()),
+        "build_s": sampler.build_s,
+        "samples_per_s": number / draw_s,
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "clicks_missing": float(missing.mean()),
+        "clicks_missing_error": float(missing.std(ddof=1) / np.sqrt(number)),
+        "pair_error": error,
+        "pair_error_error": error_error,
+        "pair_slope": slope,
+    }
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(found) + "\n")
+
+
+def _pair_figures(samples: np.ndarray, rates: np.ndarray, products: np.ndarray) -> tuple[float, float, float]:
+    """Relative error of two-mode cumulants, its standard error (jackknife), and their slope.
+
+    The mean square is that of different blocks of samples with each other, so that their noise adds nothing to it.
+    """
+    first, second = np.triu_indices(len(rates), 1)
+    exact = products - rates[first] * rates[second]
+    off = np.array([np.cov(part.T.astype(np.float32))[first, second] - exact for part in np.array_split(samples, BLOCKS)])
+    together = off @ off.T / (exact @ exact)
+    np.fill_diagonal(together, 0.0)
+    square = together.sum() / (BLOCKS * (BLOCKS - 1))
+    left = (together.sum() - 2 * together.sum(axis=1)) / ((BLOCKS - 1) * (BLOCKS - 2))
+    error = float(np.sqrt(max(square, 0.0)))
+    upper = np.sqrt(max(square, 0.0) + np.sqrt((BLOCKS - 1) * left.var()))
+    slope = 1 + float(off.mean(axis=0) @ exact / (exact @ exact))
+    return error, float(upper - error), slope
+
+
+def _chart(file: Path, path: str) -> None:
+    """Schmidt weight lost at the middle cut, and of whole samples clicks missing and error of pairs, against bond dimension."""
+    machine, label = _machine()
+    pure = decompose(machine.state().covariance).pure
+    lost = [100 * (1 - cut(pure, machine.modes // 2, bond).occupations.weight) for bond in CUTS]
+    for bond, weight in zip(CUTS, lost, strict=True):
+        print(f"bond {bond:>5,}: {weight:.1f} % of the Schmidt weight lost at the middle cut")
+    found = sorted((json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()), key=lambda one: one["bond"])
+    assert {one["machine"] for one in found} <= {label}, "the file is of another machine"
+    figure, axes = plt.subplots(layout="constrained")
+    axes.plot(CUTS, lost, "^--", color="grey", label="Schmidt weight lost at the middle cut")
+    for key, mark, name in (("pair_error", "s", "two-mode cumulants, relative error"), ("clicks_missing", "o", "clicks missing")):
+        known = [one for one in found if one[key] is not None]
+        values, bars = ([100 * one[field] for one in known] for field in (key, f"{key}_error"))
+        axes.errorbar([one["bond"] for one in known], values, bars, fmt=mark, capsize=3, label=name)
+    known = [one for one in found if one["pair_slope"] is not None]
+    axes.plot(
+        [one["bond"] for one in known],
+        [100 * (1 - one["pair_slope"]) for one in known],
+        "d",
+        label="two-mode cumulants, too small by (slope)",
+    )
+    axes.set(title=label, xlabel="bond dimension", ylabel="%", xscale="log", ylim=(0, None))
+    axes.set_xticks(CUTS, [f"{bond:,}" for bond in CUTS])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--large"]:
-        print(_large())
-    elif sys.argv[1:]:
-        _chart(sys.argv[1])
-    else:
-        for one in benchmark_gbs_matrix_product_state():
-            print(one.line())
+    match sys.argv[1:]:
+        case ["--large"]:
+            print(_large())
+        case ["--bond", bond, samples, file]:
+            _whole_samples(int(bond), int(samples), Path(file))
+        case ["--chart", file, chart]:
+            _chart(Path(file), chart)
+        case _:
+            for one in benchmark_gbs_matrix_product_state():
+                print(one.line())

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from benchmarks.measure import Figure
 from thewalrus.decompositions import takagi as takagi_of_thewalrus
 
+from measure import Figure
 from tiandi.computing.photonics.exact.chain_rule import sample_exact
 from tiandi.computing.photonics.gaussian import CountArray, Detectors
 from tiandi.computing.photonics.samplers import SAMPLERS

@@ -99,12 +99,14 @@ def main() -> int:
     if unknown:
         print(f"{USAGE}\nno such benchmark: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
-    figures = [figure for name in arguments or BENCHMARKS for figure in BENCHMARKS[name]()]
+    figures: list[Figure] = []
+    for name in arguments or BENCHMARKS:
+        found = BENCHMARKS[name]()
+        figures += found
+        if "--json" not in sys.argv:
+            print(*(figure.line() for figure in found), sep="\n", flush=True)
     if "--json" in sys.argv:
         print(json.dumps([asdict(figure) for figure in figures], indent=1))
-    else:
-        for figure in figures:
-            print(figure.line())
     return 0 if all(figure.met for figure in figures) else 1
 
 

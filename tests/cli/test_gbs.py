@@ -11,9 +11,9 @@ import pytest
 
 from tests.computing.photonics.public_data import jiuzhang_data
 from tiandi.cli.gbs import app
-from tiandi.computing.photonics import machines
 from tiandi.computing.photonics.file_format import read_samples, write_samples
 from tiandi.computing.photonics.gaussian import Detectors, Machine
+from tiandi.computing.photonics.machine_file import write_machine
 from tiandi.computing.photonics.machines import haar_columns
 from tiandi.errors import InputError
 
@@ -25,10 +25,11 @@ def run(*arguments: str) -> None:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine of ten modes in place of one that takes seconds: the real ones are judged in tests of the judge."""
-    monkeypatch.setattr(machines, "build_machine", lambda name, *, data=None, seed=1: SMALL)
-    return SMALL
+def small(tmp_path: Path) -> str:
+    """The file of a machine of ten modes; those of Jiuzhang are judged in tests of the judge."""
+    at = tmp_path / "small.npz"
+    write_machine(at, SMALL)
+    return str(at)
 
 
 def test_machines_are_listed_and_shown_with_sources(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,9 +46,9 @@ def test_machines_are_listed_and_shown_with_sources(capsys: pytest.CaptureFixtur
     assert sheets["jiuzhang-3.0"]["facts"]["modes"]["label"] == "published"
 
 
-def test_samples_go_to_a_file_that_the_judge_reads(small: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_go_to_a_file_that_the_judge_reads(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drawn, report, figure = tmp_path / "mine.npz", tmp_path / "report.html", tmp_path / "totals.png"
-    run("sample", "jiuzhang-1.0", str(drawn), "--sampler", "squashed", "--samples", "3000", "--json")
+    run("sample", small, str(drawn), "--sampler", "squashed", "--samples", "3000", "--json")
     told = json.loads(capsys.readouterr().out)
     assert told["samples"] == 3000
     assert "squashed" in told["approximates"].lower()
@@ -56,7 +57,7 @@ def test_samples_go_to_a_file_that_the_judge_reads(small: Machine, tmp_path: Pat
     assert file.samples.sum(axis=1).mean() == pytest.approx(told["mean_total"])
     run(
         "validate",
-        "jiuzhang-1.0",
+        small,
         str(drawn),
         "--samplers",
         "thermal",
@@ -75,28 +76,25 @@ def test_samples_go_to_a_file_that_the_judge_reads(small: Machine, tmp_path: Pat
     assert "<svg" in report.read_text()
 
 
-def test_the_same_seed_gives_the_same_verdict(small: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_seed_gives_the_same_verdict(small: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = []
     for seed in ("1", "1", "2"):
-        run("validate", "jiuzhang-1.0", "--samplers", "squashed", "--samples", "2000", "--seed", seed, "--json")
+        run("validate", small, "--samplers", "squashed", "--samples", "2000", "--seed", seed, "--json")
         found.append(json.loads(capsys.readouterr().out)["scores"][0]["figures"]["total_mean"]["value"])
     assert found[0] == found[1] != found[2]
 
 
-def test_exact_tells_its_cost_first_and_refuses_what_takes_too_long(
-    small: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run("exact", "jiuzhang-1.0", str(tmp_path / "exact.csv"), "--samples", "200")
+def test_exact_tells_its_cost_first_and_refuses_what_takes_too_long(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("exact", small, str(tmp_path / "exact.csv"), "--samples", "200")
     answer = capsys.readouterr()
     assert "s for 200 on one thread" in answer.err
     assert "200 exact samples" in answer.out
     with pytest.raises(InputError, match="would take"):
-        run("exact", "jiuzhang-1.0", str(tmp_path / "more.npz"), "--samples", "1000000", "--most-seconds", "0.01")
+        run("exact", small, str(tmp_path / "more.npz"), "--samples", "1000000", "--most-seconds", "0.01")
     assert not (tmp_path / "more.npz").exists()
 
 
-def test_numbers_out_of_range_are_refused_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "build_machine", lambda *_, **__: pytest.fail("is built first"))
+def test_numbers_out_of_range_are_refused(tmp_path: Path) -> None:
     out = str(tmp_path / "a.npz")
     for arguments, field in (
         (("exact", "jiuzhang-1.0", out, "--samples", "0"), "samples = 0"),
@@ -122,7 +120,7 @@ def test_the_experiment_is_judged_where_its_data_is_here(capsys: pytest.CaptureF
     assert "11.97" in answer
 
 
-def test_files_of_others_are_checked_before_they_are_judged(small: Machine, tmp_path: Path) -> None:
+def test_files_of_others_are_checked_before_they_are_judged(small: str, tmp_path: Path) -> None:
     generator = np.random.default_rng(2)
     write_samples(tmp_path / "wide.npz", generator.integers(0, 2, (2000, 11), np.uint8))
     write_samples(tmp_path / "counts.npz", generator.integers(0, 4, (2000, 10), np.uint8), detector="number")
@@ -137,15 +135,14 @@ def test_files_of_others_are_checked_before_they_are_judged(small: Machine, tmp_
         ("few.csv", "samples"),
     ):
         with pytest.raises(InputError, match=what):
-            run("validate", "jiuzhang-1.0", str(tmp_path / name), "--samplers", "none")
+            run("validate", small, str(tmp_path / name), "--samplers", "none")
 
 
-def test_bins_of_a_file_are_those_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = replace(SMALL, detectors=Detectors("pseudo-number", 4))
-    monkeypatch.setattr(machines, "build_machine", lambda name, *, data=None, seed=1: machine)
+def test_bins_of_a_file_are_those_of_the_machine(tmp_path: Path) -> None:
+    write_machine(tmp_path / "four.npz", replace(SMALL, detectors=Detectors("pseudo-number", 4)))
     write_samples(tmp_path / "eight.npz", np.zeros((2000, 10), np.uint8), detector="pseudo-number", bins=8)
     with pytest.raises(InputError, match="bins"):
-        run("validate", "jiuzhang-3.0", str(tmp_path / "eight.npz"), "--samplers", "none")
+        run("validate", str(tmp_path / "four.npz"), str(tmp_path / "eight.npz"), "--samplers", "none")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +158,7 @@ def test_bins_of_a_file_are_those_of_the_machine(tmp_path: Path, monkeypatch: py
         (["validate", "jiuzhang-1.0", "--figure", "verdict.gif"], "figure"),
         (["validate", "jiuzhang-1.0", "--report", "missing/report.html"], "report"),
         (["validate", "jiuzhang-1.0", "nothing.npz", "nothing.csv"], "file"),
+        (["sample", "nothing.npz", "samples.npz"], "machine"),
     ],
 )
 def test_bad_input_is_named(arguments: list[str], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

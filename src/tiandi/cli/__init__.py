@@ -20,7 +20,11 @@ def main() -> None:
 
         from tiandi.cli.main import app
         from tiandi.errors import InputError, TiandiError
+        from tiandi.hosts.memory import keep_freed_memory
 
+        # Here, since it holds for a whole process: where a command is called by another program, that keeps its own ways.
+        if sys.argv[1:3] in (["distill", "serve"], ["distill", "connect"]):
+            keep_freed_memory()
         try:
             app(exit_on_error=False, print_error=False)
             sys.stdout.flush()

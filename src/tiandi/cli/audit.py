@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from tiandi.cli.terminal import print_json, standard_output
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from tiandi.kms.store.audit import Heads, Report
@@ -51,7 +50,7 @@ def verify(
     if head is not None and report.good:
         _write_heads(head, report.heads)
     if json:
-        _print_json(report)
+        print_json(report)
     else:
         _show_report(report)
     if not report.good:
@@ -73,7 +72,7 @@ def show(
         raise InputError("limit", limit, f"must lie in [1, {LARGEST_LIMIT}]")
     kme, accounts, entries = asyncio.run(_read(store, limit))
     if json:
-        _print_json({"kme": kme, "accounts": accounts, "journal": entries})
+        print_json({"kme": kme, "accounts": accounts, "journal": entries})
     else:
         _show_accounts(kme, accounts)
         _show_journal(entries)
@@ -138,7 +137,7 @@ def _write_heads(path: Path, heads: Heads) -> None:
 
 
 def _show_report(report: Report) -> None:
-    console, table = _console(), _table("where", "what is amiss", "found by")
+    console, table = standard_output(), _table("where", "what is amiss", "found by")
     for finding in report.findings:
         _add(table, finding.where, finding.text, finding.check)
     if report.findings:
@@ -157,7 +156,7 @@ def _show_accounts(kme: str, accounts: dict[str, dict[str, int]]) -> None:
     for stock, states in accounts.items():
         for number, (state, bit) in enumerate(states.items()):
             _add(table, "" if number else stock, state, f"{bit:,}")
-    _console().print(table)
+    standard_output().print(table)
 
 
 def _show_journal(entries: list[JournalEntry]) -> None:
@@ -169,7 +168,7 @@ def _show_journal(entries: list[JournalEntry]) -> None:
     for line in entries:
         time = format_utc(datetime.fromtimestamp(line.time_ms / 1000, UTC))
         _add(table, time, line.stock, f"{line.before or '-'} > {line.after or '-'}", f"{line.bit:,}", line.what)
-    _console().print(table)
+    standard_output().print(table)
 
 
 def _table(*columns: str) -> Table:
@@ -186,15 +185,3 @@ def _add(table: Table, *cells: str) -> None:
     from rich.text import Text
 
     table.add_row(*(Text(cell) for cell in cells))
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
-
-
-def _print_json(value: object) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

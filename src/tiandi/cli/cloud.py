@@ -6,11 +6,12 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
 from tiandi.cli.keys import Door, _client
+from tiandi.cli.terminal import print_json
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def list_(*, store: Store = STORE, json: Json = False) -> None:
 
     accounts = _with(store, lambda database: database.read(list_users))
     if json:
-        _print_json(accounts)
+        print_json(accounts)
         return
     _show(accounts)
 
@@ -257,7 +258,7 @@ def change(
 
     account = _with(store, lambda database: database.run(alter))
     if json:
-        _print_json(account)
+        print_json(account)
     else:
         _show([account])
 
@@ -293,7 +294,7 @@ def keys(name: str, /, *, store: Store = STORE, json: Json = False) -> None:
 
     found = _with(store, read)
     if json:
-        _print_json([{"key": key_id, "created": created} for key_id, created in found])
+        print_json([{"key": key_id, "created": created} for key_id, created in found])
         return
     for key_id, created in found:
         print(f"{key_id}  made {created}")
@@ -312,7 +313,7 @@ def revoke(key_id: str, /, *, store: Store = STORE, json: Json = False) -> None:
 
     owner = _with(store, lambda database: database.run(revoke_key, key_id))
     if json:
-        _print_json({"user": owner, "revoked": key_id})
+        print_json({"user": owner, "revoked": key_id})
     else:
         print(f"key {key_id} of {owner} ends here")
 
@@ -350,7 +351,7 @@ def _with(store: str, work: Callable[[Database], Awaitable[Result]]) -> Result:
 
 def _print_key(name: str, text: str, json: bool) -> None:
     if json:
-        _print_json({"user": name, "key": text})
+        print_json({"user": name, "key": text})
         return
     print(text)
     print(f"the API key of {name}: it is shown this once", file=sys.stderr)
@@ -369,9 +370,3 @@ def _show(accounts: Sequence[User]) -> None:
             account.created or "",
         )  # fmt: skip
     Console().print(table)
-
-
-def _print_json(value: Any) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

@@ -21,6 +21,7 @@ from tiandi.cli.control_session import (
     open_folder,
     open_instrument,
 )
+from tiandi.cli.terminal import print_json
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def watch(
         session = open_control(opened, state, experiments, progress=tell)
         done = keep(session, standard_checks(), period_s=period_s, rounds=rounds, told=told)
     if json:
-        control_show.print_json({"rounds": [control_show.round_as_json(one) for one in done]})
+        print_json({"rounds": [control_show.round_as_json(one) for one in done]})
 
 
 @app.command
@@ -276,7 +277,6 @@ def import_(
     """Take what a calibration file of cqlib says into the state. What it does not say stays as it is."""
     from json import JSONDecodeError, loads
 
-    from tiandi.cli.control_show import print_json
     from tiandi.computing.control.calibration_file import take_configuration
 
     try:
@@ -327,7 +327,7 @@ def _tell_walk(session: Session, walk: Walk, took_s: float, score: Score | None,
 
     if json:
         answer = {"took_s": took_s, "measured": walk.measured, "repaired": walk.repaired, **control_show.overview(board_of(session))}
-        control_show.print_json(answer | ({} if score is None else {"score": score.as_json()}))
+        print_json(answer | ({} if score is None else {"score": score.as_json()}))
         return
     control_show.show_overview(board_of(session), json=False)
     print(f"{took_s:.1f} s; {walk.ended_s - walk.began_s:,.0f} s of laboratory time.")

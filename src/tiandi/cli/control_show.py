@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tiandi.cli.terminal import print_json, standard_output
 from tiandi.computing.control.graph import STATES
 from tiandi.computing.instruments.program import IntArray
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from tiandi.computing.control.bringup import Session
@@ -74,7 +73,7 @@ def show_overview(board: Board, *, json: bool) -> None:
         table.add_column(word, justify="right")
     for one in found["experiments"]:
         table.add_row(one["name"], one["title"], *(str(one["counts"][word] or "-") for word in STATES[1:]))
-    console().print(table)
+    standard_output().print(table)
     for flag in found["flags"]:
         print(f"{flag['element']} {flag['index']}: {flag['fault']}: {flag['reason']}")
     sound = found["sound"]
@@ -111,7 +110,7 @@ def show_parameter(board: Board, name: str, *, table: bool, json: bool) -> None:
         for index, (value, uncertainty, measured_s) in enumerate(rows):
             if value is not None:
                 drawn.add_row(str(index), written(name, value, uncertainty), "-" if measured_s is None else f"{measured_s:,.0f}")
-        console().print(drawn)
+        standard_output().print(drawn)
         return
     values = found["value"]
     if any(isinstance(value, str) for value in values):
@@ -120,7 +119,7 @@ def show_parameter(board: Board, name: str, *, table: bool, json: bool) -> None:
         return
     known = np.array([value for value in values if value is not None], float)
     if found["element"] == "qubit":
-        console().print(_map(board, values))
+        standard_output().print(_map(board, values))
     if not len(known):
         print(f"{name}: nothing is known")
         return
@@ -162,7 +161,7 @@ def show_element(board: Board, kind: str, index: int, *, json: bool) -> None:
     table.add_column("value", justify="right")
     for one in found["parameters"]:
         table.add_row(one["name"], written(one["name"], one["value"], one["uncertainty"]))
-    console().print(table)
+    standard_output().print(table)
     for one in found["experiments"]:
         if one["state"] != "never":
             print(f"{one['state']:<8}{one['name']:<28}{one['reason']}".rstrip())
@@ -217,27 +216,13 @@ def show_score(score: Score) -> None:
             f"{own.title}{verdict}", f"{own.limit:g} {own.unit}", f"{mark.share:.2%}", f"{own.goal:.0%}", *figures,
             f"{mark.measured} of {mark.judged}", worst,
         )  # fmt: skip
-    console().print(table)
+    standard_output().print(table)
     flags = score.flags
     print(f"flags: {len(flags.found)} found, {len(flags.missed)} missed, {len(flags.misnamed)} misnamed, {len(flags.false)} false")
     for name in ("missed", "misnamed", "false"):
         for flag in getattr(flags, name):
             print(f"  {name}: {flag.element} {flag.index}: {flag.fault}: {flag.reason}")
     print("All goals are met." if score.met else "Not all goals are met.")
-
-
-def console() -> Console:
-    """Standard output."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
-
-
-def print_json(value: object) -> None:
-    """One JSON object."""
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
 def _table(title: str, columns: list[str]) -> Table:

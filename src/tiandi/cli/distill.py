@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from tiandi.cli import EXIT_FAILED
+from tiandi.cli.terminal import print_json, standard_output
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def status(pool: Path, /, *, json: Json = False) -> None:
     with PoolFile(pool) as opened:
         account = {"link": opened.name, "origin": opened.origin, "available_bit": opened.available_bit, **asdict(opened.life())}
     if json:
-        _print_json(account)
+        print_json(account)
         return
     for name, value in account.items():
         print(f"{name.replace('_', ' '):<32} {f'{value:,}' if isinstance(value, int) else value}")
@@ -196,7 +197,7 @@ def audit(transcript: Path, /, *, json: Json = False) -> None:
     agrees = all(figure.agrees for figure in figures)
     if json:
         rows = [{**figure._asdict(), "agrees": figure.agrees} for figure in figures]
-        _print_json({"outcome": said.outcome, "messages": len(said.said) - 1, "agrees": agrees, "figures": rows})
+        print_json({"outcome": said.outcome, "messages": len(said.said) - 1, "agrees": agrees, "figures": rows})
     else:
         print(f"{said.outcome}: {len(said.said) - 1} messages\n{'':<32} {'reported':>24} {'from what was said':>24}")
         for figure in figures:
@@ -318,22 +319,15 @@ def _tell_block(block: BlockReport, blocks: int) -> None:
         _tell(f"block {block.number + 1} of {blocks}: {f'{block.key_bit:,} bit of key' if block.block_id else f'aborted: {block.why}'}")
 
 
-def _print_json(value: object) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-
-
 def _show(report: Report, *, as_json: bool) -> None:
     """The blocks of a run, one a line, and what it was all in all."""
     if as_json:
-        _print_json(report)
+        print_json(report)
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console = standard_output(120)
     table = Table(title=Text(f"{report.link}, {report.role}'s end"), title_justify="left", title_style="bold", box=None, header_style="dim")
     for name in ("block", "sifted", "QBER %", "leaked", "key bit"):
         table.add_column(name, justify="right")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from tiandi.cli.terminal import Progress, print_json, progress
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
 app = App(name="gbs", help="Gaussian boson sampling: machines, samplers, exact samples, and a judge.", help_format="plaintext")
 
-Progress = Callable[[str, int, int], None]
 BATCH = 100_000
 MOCK_UPS = ("thermal", "squashed", "coherent", "distinguishable", "positive-P")
 DEFAULT_MOST_S = 600.0
 
-MachineName = Annotated[str, Parameter(help="As tiandi gbs machines lists it.")]
+MachineName = Annotated[str, Parameter(help="As tiandi gbs machines lists it, or an .npz file of your own.")]
 Data = Annotated[
     Path | None,
     Parameter(help="Folder with the public calibration and statistics; without it a synthetic machine, and no experiment."),
@@ -47,7 +46,7 @@ def list_machines(
 
     sheets = list(load_machines().values()) if machine is None else [find_machine(machine)]
     if json:
-        return _print_json({"machines": [{**_fields(sheet), "public_data": sheet.has_public_data} for sheet in sheets]})
+        return print_json({"machines": [{**_fields(sheet), "public_data": sheet.has_public_data} for sheet in sheets]})
     if machine is not None:
         sheet = sheets[0]
         print(f"{sheet.name} ({sheet.year}), {sheet.detector} detectors; public calibration: {'yes' if sheet.has_public_data else 'no'}")
@@ -72,9 +71,7 @@ def sample(
     machine: MachineName,
     out: Out,
     *,
-    sampler: Annotated[
-        str, Parameter(help="An approximate sampler; a wrong name lists them. The best for the machine's detectors unless told.")
-    ] = "",
+    sampler: Annotated[str, Parameter(help="An approximate sampler; a wrong name lists them. The best for the machine unless told.")] = "",
     samples: Number = 100_000,
     data: Data = None,
     seed: Seed = 1,
@@ -85,15 +82,14 @@ def sample(
 
     _require_new(out)
     from tiandi.computing.photonics.file_format import LARGEST_CELLS
-    from tiandi.computing.photonics.machines import build_machine, find_machine
-    from tiandi.computing.photonics.samplers import SAMPLERS
+    from tiandi.computing.photonics.samplers import SAMPLERS, best_sampler
 
-    require_within("samples", samples, 1, LARGEST_CELLS // int(find_machine(machine).need("modes")))
-    sampler = sampler or _best_sampler(machine)
-    _require_samplers([sampler])
-    with _progress() as tell:
+    require_within("samples", samples, 1, LARGEST_CELLS // _modes_of(machine))
+    _require_samplers([sampler] if sampler else [])
+    with progress() as tell:
         tell("building the machine", 0, 1)
-        twin = build_machine(machine, data=data, seed=seed)
+        twin = _build(machine, data, seed)
+        sampler = sampler or best_sampler(twin)
         generator = _generator(seed, sampler)
         tell("fitting the sampler", 0, 1)
         began = time.perf_counter()
@@ -102,6 +98,7 @@ def sample(
         drawn = _collect(made.batches(samples, generator, BATCH), samples, tell)
         seconds = time.perf_counter() - fitted
     _write(out, drawn, twin, f"tiandi, sampler {sampler}, seed {seed}")
+    totals = drawn.sum(axis=1, dtype=int)
     told = {
         "machine": twin.name,
         "sampler": sampler,
@@ -109,13 +106,14 @@ def sample(
         "samples": samples,
         "fit_s": round(fitted - began, 3),
         "seconds": round(seconds, 3),
-        "mean_total": float(drawn.sum(axis=1, dtype=int).mean()),
+        "mean_total": float(totals.mean()),
+        "largest_total": int(totals.max()),
         "file": str(out),
     }
     if json:
-        return _print_json(told)
+        return print_json(told)
     times = f"{fitted - began:.1f} s to fit, {seconds:.1f} s to draw"
-    print(f"{twin.name}: {samples:,} samples, {told['mean_total']:.2f} in all on the mean; {times}")
+    print(f"{twin.name}: {samples:,} samples, {totals.mean():.2f} in all on the mean, {totals.max()} at most; {times}")
     print(f"  {sampler}: {made.describe()}")
     print(f"  written: {out}")
     return None
@@ -138,14 +136,13 @@ def exact(
     _require_new(out)
     from tiandi.computing.photonics.exact.chain_rule import LARGEST_NUMBER, sample_exact
     from tiandi.computing.photonics.exact.costs import LARGEST_MODES, cost_of_exact
-    from tiandi.computing.photonics.machines import build_machine, find_machine
 
     require_within("samples", samples, 1, LARGEST_NUMBER)
     require_within("most_seconds", most_seconds, 0.0, float("inf"))
-    require_within("modes", find_machine(machine).need("modes"), 1, LARGEST_MODES)
-    with _progress() as tell:
+    require_within("modes", _modes_of(machine), 1, LARGEST_MODES)
+    with progress() as tell:
         tell("building the machine", 0, 1)
-        twin = build_machine(machine, data=data, seed=seed)
+        twin = _build(machine, data, seed)
         tell("working out the cost", 0, 1)
         cost = cost_of_exact(twin)
         print(f"exact samples: {cost.words()}; {cost.expected_seconds(samples):,.3g} s for {samples:,} on one thread", file=sys.stderr)
@@ -170,7 +167,7 @@ def exact(
         "file": str(out),
     }
     if json:
-        return _print_json(told)
+        return print_json(told)
     print(f"{twin.name}: {samples:,} exact samples in {seconds:.1f} s, {totals.mean():.2f} in all on the mean, {totals.max()} at most")
     print(f"  written: {out}")
     return None
@@ -191,7 +188,7 @@ def validate(
     json: Json = False,
 ) -> None:
     """Judge samples, samplers and the experiment against the ideal machine: who is closest, and where each fails."""
-    from tiandi.computing.photonics.machines import build_machine
+    from tiandi.computing.photonics.samplers import best_sampler
     from tiandi.computing.photonics.validation import validate as judge
     from tiandi.computing.photonics.validation.figure import draw_verdict, require_drawable
     from tiandi.computing.photonics.validation.tally import LEAST_SAMPLES
@@ -201,14 +198,14 @@ def validate(
         require_drawable(figure)
     if report is not None and (not report.absolute().parent.is_dir() or report.is_dir()):
         raise InputError("report", str(report), "must be a file in a folder that exists")
-    wanted = samplers or ",".join([*MOCK_UPS, _best_sampler(machine)])
-    chosen = [] if wanted == "none" else [name.strip() for name in wanted.split(",")]
+    chosen = [] if samplers == "none" else [name.strip() for name in samplers.split(",")] if samplers else list(MOCK_UPS)
     _require_samplers(chosen)
     if chosen:
         require_within("samples", samples, LEAST_SAMPLES, float("inf"))
-    with _progress() as tell:
+    with progress() as tell:
         tell("building the machine", 0, 1)
-        twin = build_machine(machine, data=data, seed=seed)
+        twin = _build(machine, data, seed)
+        chosen += [] if samplers else [best_sampler(twin)]
         given: dict[str, Any] = {}
         for file in files:
             if file.stem in given or file.stem in chosen:
@@ -228,7 +225,7 @@ def validate(
             raise InputError("report", str(report), f"cannot be written: {error.strerror}") from None
         print(f"written: {report}", file=sys.stderr)
     if json:
-        _print_json(verdict.as_json())
+        print_json(verdict.as_json())
     else:
         _show(verdict)
 
@@ -249,6 +246,11 @@ def _show(verdict: Verdict) -> None:
         print(f"{place.name}:")
         for text in scores[place.name].failures or ("no figure tells it from the ideal",):
             print(f"  - {text}")
+        whole = [item for item in scores[place.name].odds if item.whole is not None]
+        if whole:
+            told = ", ".join(f"{item.mock_up} {shown(item.whole)}" for item in whole if item.whole is not None)
+            first = whole[0]
+            print(f"  ln p(ideal) / p(mock-up) of {first.whole_samples} whole patterns of at most {first.whole_clicks} clicks: {told}")
 
 
 def _read(file: Path, machine: Machine) -> CountArray:
@@ -306,10 +308,23 @@ def _generator(seed: int, name: str) -> Any:
     return twin_generator(seed, "photonics", "samples", name)
 
 
-def _best_sampler(machine: str) -> str:
+def _modes_of(machine: str) -> int:
+    """As the file or the data sheet says, before anything is built."""
+    from tiandi.computing.photonics.machine_file import is_machine_file, read_machine
     from tiandi.computing.photonics.machines import find_machine
 
-    return "corrected" if find_machine(machine).detector == "threshold" else "corrected-number"
+    return read_machine(Path(machine)).modes if is_machine_file(machine) else int(find_machine(machine).need("modes"))
+
+
+def _build(machine: str, data: Path | None, seed: int) -> Machine:
+    from tiandi.computing.photonics.machine_file import is_machine_file, read_machine
+    from tiandi.computing.photonics.machines import build_machine
+
+    if not is_machine_file(machine):
+        return build_machine(machine, data=data, seed=seed)
+    if data is not None:
+        raise InputError("data", str(data), f"must not be given: {machine} says all of its machine")
+    return read_machine(Path(machine))
 
 
 def _require_samplers(names: list[str]) -> None:
@@ -333,31 +348,3 @@ def _fields(sheet: Any) -> dict[str, Any]:
     import dataclasses
 
     return dataclasses.asdict(sheet)
-
-
-def _print_json(value: object) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A progress bar on standard error, if somebody is looking at it and there is time to look."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    began, task = time.monotonic(), bar.add_task("", total=1)
-
-    def tell(what: str, done: int, total: int) -> None:
-        bar.update(task, description=what, completed=done, total=total)
-        if not bar.live.is_started and sys.stderr.isatty() and time.monotonic() - began > 2.0:
-            bar.start()
-
-    try:
-        yield tell
-    finally:
-        if bar.live.is_started:
-            bar.stop()

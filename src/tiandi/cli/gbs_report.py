@@ -125,7 +125,7 @@ def _odds(verdict: Verdict) -> str:
         (
             odds.mock_up,
             *(
-                f"{shown(own.small_sets)}; {'–' if own.wide is None else shown(own.wide)}"
+                "; ".join("–" if found is None else shown(found) for found in (own.small_sets, own.wide, own.whole))
                 for own in (score.odds[number] for score in scores)
             ),
         )
@@ -134,7 +134,8 @@ def _odds(verdict: Verdict) -> str:
     wide = scores[0].odds[0]
     text = (
         "Mean over the samples of ln p(ideal) / p(mock-up), in nats: above 0 they speak for the ideal machine. First on sets of at most 12"
-        f" modes, all samples; then on {wide.wide_modes} modes together, the first {wide.wide_samples} samples."
+        f" modes, all samples; then on {wide.wide_modes} modes together, the first {wide.wide_samples} samples; then, where light is weak,"
+        f" on all modes, those of these samples that have at most {wide.whole_clicks} clicks."
     )
     return f"<h2>Ideal machine or mock-up?</h2><p>{text}</p>" + _table(("mock-up", *(score.name for score in scores)), rows)
 

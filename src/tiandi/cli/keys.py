@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 from cyclopts import App, Parameter
 
+from tiandi.cli.terminal import print_json
 from tiandi.errors import InputError, StateError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def status(
     with _client(door) as client:
         answer = structs.asdict(client.status(slave))
     if json:
-        _print_json(answer)
+        print_json(answer)
         return
     for name, value in answer.items():
         print(f"{name.replace('_', ' '):<24} {value}")
@@ -204,13 +205,7 @@ def _tell(keys: Sequence[Key], delivery: Delivery) -> None:
     if delivery.json and delivery.output is None:
         sys.stdout.buffer.write(_container(keys))
     elif delivery.json:
-        _print_json({"key_IDs": [{"key_ID": item.key_ID} for item in keys]})
+        print_json({"key_IDs": [{"key_ID": item.key_ID} for item in keys]})
     else:
         for item in keys:
             print(f"{item.key_ID}  {b64encode(item.key).decode()}" if delivery.show else item.key_ID)
-
-
-def _print_json(value: Any) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from tiandi.cli.terminal import print_json
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def check(*, config: Config, json: Json = False) -> None:
     master = open_master_key(configuration.master_key())
     facts = _facts(configuration, master.name)
     if json:
-        _print_json(facts)
+        print_json(facts)
         return
     for name, value in facts.items():
         print(f"{name:<12} {', '.join(map(str, value)) if isinstance(value, list) else value}")
@@ -105,7 +105,7 @@ def status(*, door: Door, json: Json = False) -> None:
     answer = _ask(door, "GET", "/admin/v1/status")
     answer |= {name: _ask(door, "GET", f"/admin/v1/{name}") for name in ("links", "stocks")}
     if json:
-        _print_json(answer)
+        print_json(answer)
         return
     _show(answer)
 
@@ -115,7 +115,7 @@ def drain(*, door: Door, end: Annotated[bool, Parameter(negative="", help="Hand 
     """Have a running KME hand out no new keys; slaves may still collect theirs."""
     answer = _ask(door, "POST", "/admin/v1/drain", {"draining": not end})
     if json:
-        _print_json(answer)
+        print_json(answer)
     else:
         print("hands out keys again" if end else "hands out no new keys")
 
@@ -135,7 +135,7 @@ def void(
         raise InputError("void", ", ".join(given) or "nothing", "needs one of --pair MASTER SLAVE, --link KME, or key identifiers")
     answer = _ask(door, "POST", "/admin/v1/void", given)
     if json:
-        _print_json(answer)
+        print_json(answer)
     else:
         _show(answer)
 
@@ -245,9 +245,3 @@ def _show(value: Any, indent: int = 0) -> None:
             _show(item, indent + 2)
         else:
             print(f"{' ' * indent}{name}: {'-' if item in ({}, [], None, '') else item}")
-
-
-def _print_json(value: object) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

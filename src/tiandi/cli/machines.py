@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
+
+from tiandi.cli.terminal import print_json, progress, standard_output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +36,7 @@ def list_machines(*, json: Json = False) -> None:
 
     sheets = load_sheets()
     if json:
-        return _print_json({"machines": [_summary(sheet) for sheet in sheets.values()]})
+        return print_json({"machines": [_summary(sheet) for sheet in sheets.values()]})
     table = _table("Quantum computers", ["machine", "year", "size"], ["T1 us", "e1 %", "e2 %", "readout %"])
     table.add_column("twin")
     for sheet in sheets.values():
@@ -61,7 +62,7 @@ def show(machine: Annotated[str, Parameter(help="Name as tiandi machines list gi
 
     sheet = find_sheet(machine)
     if json:
-        return _print_json({**_summary(sheet), "facts": sheet.facts, "layout": sheet.layout})
+        return print_json({**_summary(sheet), "facts": sheet.facts, "layout": sheet.layout})
     table = _table(f"{sheet.name}: {sheet.size}", ["field"], ["value"])
     for name in ("label", "source"):
         table.add_column(name)
@@ -94,13 +95,13 @@ def compare(
 
     if figure is not None:
         require_drawable(figure)
-    with _progress() as tell:
+    with progress() as tell:
         rows = compare_machines(seed=seed, progress=tell)
     if figure is not None:
         draw_comparison(rows, figure)
         print(f"written: {figure}", file=sys.stderr)
     if json:
-        return _print_json(_comparison(rows))
+        return print_json(_comparison(rows))
     table = _table(
         "The same machines by eight yardsticks (in brackets the place by each)", ["machine"], [item.title for item in YARDSTICKS]
     )
@@ -233,25 +234,4 @@ def _table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:
 
 
 def _print_table(table: Table) -> None:
-    from rich.console import Console
-
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
-    console.print(table)
-
-
-def _print_json(value: object) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """A progress bar on standard error, if somebody is looking at it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("twins", total=1.0)
-        yield lambda what, share: bar.update(task, description=what, completed=share)
+    standard_output().print(table)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +11,11 @@ from cyclopts import App, Parameter, Token
 
 import tiandi
 from tiandi.cli import EXIT_FAILED, audit, cloud, control, distill, gbs, keys, kme, machines, node, pki, plan, qec, rcs, sae, scenarios, up
+from tiandi.cli.terminal import print_json, progress, standard_output
 from tiandi.errors import InputError, NoPassError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from tiandi.scenario.demonstration import Notify
+    pass
 
 DEFAULT_SCENARIO = "shanghai-vienna"
 PLAIN_WIDTH = 120
@@ -83,7 +81,7 @@ def demo(
     """Grow quantum keys over fibre and sky, manage them, and send a message that only its receiver can read."""
     if seed is not None and seed < 0:
         raise InputError("seed", seed, "must be 0 or greater")
-    with _progress() as notify:
+    with progress() as notify:
         from tiandi.cli.render import show_report
         from tiandi.scenario.demonstration import demonstrate
         from tiandi.scenario.scenario import load_scenario
@@ -95,9 +93,9 @@ def demo(
             loaded, seed=seed, text=message, eavesdropped_link=None if link == "none" else link, state=state, notify=notify
         )
     if json:
-        _print_json(report)
+        print_json(report)
         return
-    show_report(_console(), report, pictures)
+    show_report(standard_output(PLAIN_WIDTH), report, pictures)
 
 
 @app.command
@@ -135,9 +133,9 @@ def passes(
     if not rows:
         raise NoPassError("--from, --to", f"{format_utc(first)} to {format_utc(last)}", "no usable pass lies in it; widen it")
     if json:
-        _print_json({"passes": rows})
+        print_json({"passes": rows})
         return
-    show_passes(_console(), loaded.title, rows)
+    show_passes(standard_output(PLAIN_WIDTH), loaded.title, rows)
 
 
 @app.command
@@ -147,7 +145,7 @@ def reproduce(
     json: Json = False,
 ) -> None:
     """Put published experiments beside our figures: value and label, ours, difference, tolerance and why, verdict."""
-    with _progress() as notify:
+    with progress() as notify:
         from tiandi.cli.render import show_experiments
         from tiandi.experiments.catalogue import choose_experiments
 
@@ -165,9 +163,9 @@ def reproduce(
             _write_whole(report, html_report(chosen, rows))
             print(f"written: {report}", file=sys.stderr)
     if json:
-        _print_json({"experiments": rows})
+        print_json({"experiments": rows})
     else:
-        show_experiments(_console(), chosen, rows)
+        show_experiments(standard_output(PLAIN_WIDTH), chosen, rows)
     if any(row.verdict == "fail" for row in rows):
         raise SystemExit(EXIT_FAILED)
 
@@ -188,37 +186,3 @@ def _write_whole(path: Path, text: str) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise InputError("report", str(path), f"cannot be written: {error.strerror}") from None
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
-
-
-def _print_json(value: object) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-
-
-@contextmanager
-def _progress() -> Iterator[Notify]:
-    """A progress bar on standard error, if somebody is looking at it, and a word when loops must be compiled first."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from tiandi.compiling import announce_compilation
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar, announce_compilation(bar.console.print if sys.stderr.isatty() else lambda _: None):
-        task = bar.add_task("loading", total=1)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from tiandi.cli.terminal import print_json
 from tiandi.errors import InputError
 
 # Modules are imported by the command that needs them, so that --help answers at once.
@@ -62,7 +62,6 @@ def prepare(
     scenario
         Name of a packaged scenario, or a TOML file; of fibre only.
     """
-    import msgspec
 
     from tiandi.cli import pki
     from tiandi.scenario.node_preparation import prepare as prepare_nodes
@@ -73,7 +72,7 @@ def prepare(
         raise InputError("--into", str(into), str(error)) from None
     if json:
         nodes = [{"node": each.node, "kme": each.kme, "folder": str(each.folder), "address": each.address} for each in made]
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode({"nodes": nodes}), indent=2) + b"\n")
+        print_json({"nodes": nodes})
         return
     for each in made:
         print(f"{each.folder}: for the host of {each.node}, {each.address}; there: tiandi node {each.node!r} --config node.toml")

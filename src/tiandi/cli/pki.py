@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
+from tiandi.cli.terminal import print_json
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def init(
     authority = _writing(folder, lambda: CertificateAuthority(folder, name, passphrase=passphrase))
     if json:
         files = {"authority": str(authority.certificate), "revocations": str(authority.revocations)}
-        _print_json({**files, "encrypted": passphrase is not None})
+        print_json({**files, "encrypted": passphrase is not None})
     else:
         print(f"{authority.certificate}: give it to everybody. {authority.revocations}: give it to every KME, and again after each change.")
 
@@ -96,7 +97,7 @@ def issue(
     files = [each for each in (made, made.post_quantum) if each is not None]
     if json:
         names = ("certificate", "private_key", "authority")
-        _print_json([{name: str(getattr(each, name)) for name in names} for each in files])
+        print_json([{name: str(getattr(each, name)) for name in names} for each in files])
         return
     for each in files:
         print(f"{each.certificate} and {each.private_key}, under {each.authority}")
@@ -116,7 +117,7 @@ def revoke(folder: Path, which: str, /, *, json: Json = False) -> None:
     authority = _open(folder)
     revoked = _writing(folder, lambda: authority.revoke(which))
     if json:
-        _print_json(revoked)
+        print_json(revoked)
         return
     _show(revoked)
     print(f"{authority.revocations}: bring it to every KME; it holds from the next request on.")
@@ -136,7 +137,7 @@ def renew(folder: Path, /, *, json: Json = False) -> None:
     authority = _open(folder)
     _writing(folder, authority.renew_revocations)
     if json:
-        _print_json({"revocations": str(authority.revocations), "days": REVOCATION_DAYS})
+        print_json({"revocations": str(authority.revocations), "days": REVOCATION_DAYS})
     else:
         print(f"{authority.revocations}: good for {REVOCATION_DAYS} days; bring it to every KME")
 
@@ -154,7 +155,7 @@ def list_(folder: Path, /, *, json: Json = False) -> None:
 
     issued = read_issued(folder)
     if json:
-        _print_json(issued)
+        print_json(issued)
     else:
         _show(issued)
 
@@ -198,9 +199,3 @@ def _show(issued: Sequence[Issued]) -> None:
     for item in issued:
         state = f"revoked {item.revoked:%Y-%m-%d}" if item.revoked else f"until {item.expires:%Y-%m-%d}"
         print(f"{item.kind:<8} {item.identity:<32} {item.algorithm:<9} {item.serial:>40}  {state}")
-
-
-def _print_json(value: object) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from tiandi.cli.terminal import print_json, progress
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +54,7 @@ def plan(
     inputs, begins, ends = _study_of(scenario, start, end)
     if report is not None:
         _require_writable(report)
-    with _progress() as tell:
+    with progress() as tell:
         from dataclasses import replace
 
         from tiandi.planning.study import run_study
@@ -74,9 +72,7 @@ def plan(
     if report is not None:
         print(f"written: {report}", file=sys.stderr)
     if json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(study_as_json(result)), indent=2) + b"\n")
+        print_json(study_as_json(result))
     else:
         show_study(result)
 
@@ -113,7 +109,7 @@ def sweep(
     """Study a scenario again and again with other parameters. Stopped at any time, it goes on when it is started again."""
     axes = [_axis(text) for text in vary or []]
     inputs, begins, ends = _study_of(scenario, start, end)
-    with _progress() as tell:
+    with progress() as tell:
         from tiandi.planning.sweep import Sweep
 
         runs = Sweep(
@@ -132,9 +128,7 @@ def sweep(
             runs.over_grid(axes) if optimise is None else runs.optimise(axes, goal=optimise, generations=generations)  # type: ignore[arg-type]
         )
     if json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(outcome), indent=2) + b"\n")
+        print_json(outcome)
         return
     print(f"{outcome.computed} runs computed, {outcome.found} found: {store}")
     if outcome.best is not None:
@@ -182,31 +176,3 @@ def _require_writable(path: Path) -> None:
         raise InputError("report", str(path), "its folder must exist")
     if path.is_dir():
         raise InputError("report", str(path), "must be a file, not a folder")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """A progress bar on standard error, if somebody is looking at it and there is time to look."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    began, task = time.monotonic(), bar.add_task("loading", total=1.0)
-
-    def tell(what: str, share: float) -> None:
-        bar.update(task, description=what, completed=share)
-        if not bar.live.is_started and sys.stderr.isatty() and time.monotonic() - began > QUICK_S:
-            bar.start()
-
-    try:
-        yield tell
-    finally:
-        if bar.live.is_started:
-            bar.stop()

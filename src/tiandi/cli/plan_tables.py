@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tiandi.cli.terminal import standard_output
 from tiandi.clock import format_utc
 from tiandi.planning.parameters import inputs_hash
 from tiandi.planning.results import StudyResult
@@ -23,7 +22,7 @@ CUT_LINKS_SHOWN = 4
 
 def show_study(result: StudyResult) -> None:
     """What a planner wants to read first: a line a pair, then satellites, what is full, what one more would buy, and the model."""
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    console = standard_output(PLAIN_WIDTH)
     seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
     console.print(Text(f"\n{result.inputs.title}", style="bold"))
     console.print(f"{format_utc(result.start)} to {format_utc(result.end)}, {result.length_days:g} days, {seeds}\n", highlight=False)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from tiandi.cli.terminal import print_json, progress
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ class Answer:
 
 app = App(name="qec", help="Error correction on a machine's twin.", help_format="plaintext")
 
-Progress = Callable[[str, int, int], None]
 DEFAULT_SHOTS = 10_000
 
 
@@ -75,7 +73,7 @@ def qec(
     conditions, noise = conditions_of(twin.sheet.id), cycle_noise(twin)
     wanted = _distances(distances, conditions)
     kept = None if basis == "both" else basis
-    with _progress() as tell:
+    with progress() as tell:
 
         def measured(distance: int) -> LogicalError:
             return memory_experiment(
@@ -93,9 +91,7 @@ def qec(
         draw_errors(errors, conditions, twin.sheet.name, figure)
         print(f"written: {figure}", file=sys.stderr)
     if json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_as_json(answer)), indent=2) + b"\n")
+        print_json(_as_json(answer))
     else:
         _show(answer)
 
@@ -183,25 +179,3 @@ def _error_as_json(error: LogicalError) -> dict[str, Any]:
         "lost": error.lost,
         "hypothetical": error.hypothetical,
     }
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A progress bar on standard error, if somebody is looking at it and there is time to look."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    began, task = time.monotonic(), bar.add_task("", total=1)
-
-    def tell(what: str, done: int, total: int) -> None:
-        bar.update(task, description=what, completed=done, total=total)
-        if not bar.live.is_started and sys.stderr.isatty() and time.monotonic() - began > 2.0:
-            bar.start()
-
-    try:
-        yield tell
-    finally:
-        if bar.live.is_started:
-            bar.stop()

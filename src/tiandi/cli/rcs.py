@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from tiandi.cli.terminal import print_json, progress
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 # Modules are imported by the command that needs them, so that --help answers at once.
 
 app = App(name="rcs", help="Random circuit sampling on a machine's twin.", help_format="plaintext")
-
-Progress = Callable[[str, int, int], None]
 
 
 @app.default
@@ -50,7 +46,7 @@ def rcs(
     from tiandi.computing.sampling.experiment import prepare, run
 
     experiment = prepare(machine, qubits=qubits, cycles=cycles, shots=shots, seed=seed, circuit=circuit, sequence=sequence)
-    with _progress() as tell:
+    with progress() as tell:
         tell("looking for a path", 0, 1)
         cost = experiment.cost()
         print(
@@ -65,9 +61,7 @@ def rcs(
         draw_histogram(figure, experiment, result)
         print(f"written: {figure}", file=sys.stderr)
     if json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_as_json(experiment, result)), indent=2) + b"\n")
+        print_json(_as_json(experiment, result))
     else:
         _show(experiment, result)
 
@@ -134,25 +128,3 @@ def _require_drawable(figure: Path | None) -> None:
         raise InputError("figure", str(figure), "must end in .png, .svg or .pdf")
     if not figure.absolute().parent.is_dir():
         raise InputError("figure", str(figure), "its folder must exist")
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A progress bar on standard error, if somebody is looking at it and there is time to look."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    began, task = time.monotonic(), bar.add_task("", total=1)
-
-    def tell(what: str, done: int, total: int) -> None:
-        bar.update(task, description=what, completed=done, total=total)
-        if not bar.live.is_started and sys.stderr.isatty() and time.monotonic() - began > 2.0:
-            bar.start()
-
-    try:
-        yield tell
-    finally:
-        if bar.live.is_started:
-            bar.stop()

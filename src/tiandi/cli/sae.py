@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from tiandi.cli import pki
+from tiandi.cli.terminal import print_json
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _tell(name: str, kme: str, address: str, partner: str | None, files: Credent
     if json:
         facts = {"certificate": files.certificate, "private_key": files.private_key, "authority": files.authority}
         told = {"sae": name, "kme": kme, "address": address, "partner": partner, **{what: str(file) for what, file in facts.items()}}
-        _print_json(told | {"first_key": lines})
+        print_json(told | {"first_key": lines})
         return
     print(f"{name} lives at {kme} and shares keys with {partner or 'nobody yet: enrol another SAE --with it'}.")
     print(f"It needs {files.certificate}, {files.private_key} and {files.authority}.")
@@ -119,9 +119,3 @@ def _operator(folder: Path, name: str | None) -> Credentials:
     if len(known) != 1:
         raise InputError("--operator", ", ".join(known) or None, f"must be given: {folder} has {len(known)}; 'tiandi pki issue' makes one")
     return credentials_in(folder, "operator", known[0])
-
-
-def _print_json(value: object) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

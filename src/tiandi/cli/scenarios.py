@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from tiandi.cli.terminal import print_json
 from tiandi.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def list_scenarios(*, json: Json = False) -> None:
 
     titles = {name: load_scenario(name).title for name in packaged_scenarios()}
     if json:
-        _print_json({"scenarios": [{"name": name, "title": title} for name, title in titles.items()], "templates": templates()})
+        print_json({"scenarios": [{"name": name, "title": title} for name, title in titles.items()], "templates": templates()})
         return
     width = max(map(len, titles))
     for name, title in titles.items():
@@ -53,7 +53,7 @@ def show(scenario: str, /, *, json: Json = False) -> None:
 
     facts = _facts(load_scenario(scenario))
     if json:
-        _print_json(facts)
+        print_json(facts)
         return
     for name, value in facts.items():
         for line in value if isinstance(value, list) else [value]:
@@ -90,7 +90,7 @@ def check(scenario: str, /, *, json: Json = False) -> None:
         "wanted_bps": round(sum(demand.rate_bps for demand in inputs.demands), 3),
     }
     if json:
-        _print_json(found)
+        print_json(found)
         return
     rate = f", fibres of {min(rates) / 1000:.2f} to {max(rates) / 1000:.2f} kbit/s" if rates else ""
     print(f"{loaded.name}: no mistake found; {len(inputs.topology.nodes)} nodes, {len(inputs.topology.links)} links{rate}")
@@ -167,13 +167,7 @@ def _facts(scenario: Scenario) -> dict[str, Any]:
 
 def _written(paths: list[Path], *, json: bool) -> None:
     if json:
-        _print_json({"written": [str(path) for path in paths]})
+        print_json({"written": [str(path) for path in paths]})
         return
     for path in paths:
         print(f"written: {path}")
-
-
-def _print_json(value: object) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

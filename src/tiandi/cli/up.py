@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from tiandi.cli.terminal import print_json
 from tiandi.errors import InputError, StateError
 
 if TYPE_CHECKING:
@@ -96,7 +97,6 @@ def status(
     json: Json = False,
 ) -> None:
     """Tell which networks run on this machine, and where their doors are."""
-    import msgspec
 
     from tiandi.scenario.living_state import find_running
 
@@ -105,7 +105,7 @@ def status(
     if json:
         by_certificate = {folder: _by_certificate(Path(folder)) for folder, running in found.items() if running.page}
         told = {"running": found, "by_certificate": by_certificate} | ({"links": made} if links else {})
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
+        print_json(told)
         return
     if not found:
         print("no network is running")

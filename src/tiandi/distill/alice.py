@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tiandi.bits import BitArray, pack
+from tiandi.bits import pack
 from tiandi.distill import messages
 from tiandi.distill.authentication import Authentication, Seal
 from tiandi.distill.cascade import CascadeAnswerer
@@ -17,6 +17,7 @@ from tiandi.distill.ldpc import LdpcPlan, LdpcTeller
 from tiandi.distill.ledger import CASCADE, LDPC, Way
 from tiandi.distill.party import HASH_KEY_BYTE, REPAIRS, Party, Settings, State, bases_wanted, pieces_of, replenishes, unpacked
 from tiandi.distill.records import BASIS_NAMES, TransmitterRecord
+from tiandi.distill.sifted_key import SiftedKey
 from tiandi.distill.sifting import bytes_from, encode_slots, find_slots, matching, ones, pack_words, planes, select, words_from
 from tiandi.errors import ProtocolViolation, TooFewDetections
 from tiandi.random import secret_bytes, unpredictable_choice
@@ -82,21 +83,21 @@ class Alice(Party):
         self.state = State.RECONCILING
         return messages.Proceed()
 
-    def _begin_reconciliation(self, basis: int, way: Way) -> BitArray:
+    def _begin_reconciliation(self, basis: int, way: Way) -> SiftedKey:
         """The key that is to be reconciled. Raises ProtocolViolation when Bob begins more often than an honest one would."""
         self._reconciliations[basis] += 1
         if self._reconciliations[basis] > 1 + REPAIRS or self.ledger.reconciliation not in (None, way):
             raise ProtocolViolation("reconciliation is begun too often")
         self.ledger.reconciliation = way
-        return self._keys[basis].bits
+        return self._keys[basis]
 
     def _on_reconciliation(self, message: messages.Reconciliation) -> messages.Message:
         self._forget_answers()
         for basis, proposal in enumerate(message.proposals):
             if proposal is not None:
-                bits = self._begin_reconciliation(basis, CASCADE)
-                plan = CascadePlan.checked(key_bit=bits.size, **msgspec.structs.asdict(proposal))
-                self._answerers[basis] = CascadeAnswerer(plan, bits)
+                key = self._begin_reconciliation(basis, CASCADE)
+                plan = CascadePlan.checked(key_bit=key.size, **msgspec.structs.asdict(proposal))
+                self._answerers[basis] = CascadeAnswerer(plan, key.words)
         return self._answer_questions(message.questions)
 
     def _on_query(self, message: messages.Query) -> messages.Message:
@@ -121,9 +122,11 @@ class Alice(Party):
         wanted: dict[int, NDArray[np.int64]] = {}
         for basis, proposal in enumerate(message.proposals):
             if proposal is not None:
-                bits = self._begin_reconciliation(basis, LDPC)
-                plan = LdpcPlan.checked(key_bit=bits.size, **msgspec.structs.asdict(proposal))
+                key = self._begin_reconciliation(basis, LDPC)
+                plan = LdpcPlan.checked(key_bit=key.size, **msgspec.structs.asdict(proposal))
+                bits = key.bits
                 self._answerers[basis] = LdpcTeller(plan, bits)
+                bits.fill(0)
                 wanted[basis] = np.arange(plan.frames)
         return self._tell_syndromes(wanted)
 
@@ -163,7 +166,7 @@ class Alice(Party):
             if self._verifications[basis] > MOST_VERIFICATIONS:
                 raise ProtocolViolation("verification is asked for too often")
             self._count_hashes(basis, 1)
-            hashes[basis] = one_time_tag(hash_key, [pack(self._keys[basis].bits)])
+            hashes[basis] = one_time_tag(hash_key, [self._keys[basis].packed])
         return messages.Verification(hash_key, (hashes[0], hashes[1]))
 
     def _on_piece_hash_request(self, message: messages.PieceHashRequest) -> messages.Message:

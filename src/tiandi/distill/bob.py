@@ -16,7 +16,7 @@ from tiandi.distill.ledger import CASCADE, LDPC
 from tiandi.distill.party import HASH_BYTE, HASH_KEY_BYTE, REPAIRS, Party, Settings, State, pieces_of, unpacked
 from tiandi.distill.reconciliation import choose_reconciliation
 from tiandi.distill.records import BASIS_NAMES, ReceiverRecord
-from tiandi.distill.sifting import decode_slots, encode_slots, ones, pack_words, select, words_from
+from tiandi.distill.sifting import Words, bytes_from, decode_slots, encode_slots, ones, pack_words, select, words_from
 from tiandi.errors import (
     AuthenticationFailed,
     DistillationAborted,
@@ -38,13 +38,14 @@ class Bob(Party):
     def __init__(self, record: ReceiverRecord, settings: Settings, authentication: Authentication) -> None:
         super().__init__(record.slots.size, settings, authentication)
         self._record: ReceiverRecord | None = record
+        self._bases: Words = np.empty(0, np.uint64)
         self._correctors: dict[int, CascadeCorrector] = {}
         self._decoders: dict[int, LdpcCorrector] = {}
         self._repairs = [0] * len(BASIS_NAMES)
         self._verified: set[int] = set()
         self._located: set[int] = set()
         self._wrong_pieces: dict[int, list[int]] = {}
-        self._received_keys: list[BitArray] = []
+        self._received_keys: list[Words] = []
 
     def start(self) -> bytes | None:
         """The first message; an abort when the authentication pool cannot pay for this block."""
@@ -56,7 +57,9 @@ class Bob(Party):
             return self._abort(DistillationAborted(str(error)))
         self.ledger.detected = record.slots.size
         self.state = State.SIFTING
-        return self._say(messages.Announcement(secret_bytes(NONCE_BYTE), encode_slots(record.slots), pack(record.bases)))
+        self._bases = pack_words(record.bases)
+        bases = bytes_from(self._bases, record.slots.size)
+        return self._say(messages.Announcement(secret_bytes(NONCE_BYTE), encode_slots(record.slots), bases))
 
     def _on_sifting(self, message: messages.Sifting) -> messages.Message:
         record = self._record
@@ -65,13 +68,13 @@ class Bob(Party):
         count = ones(matched)
         if len(message.intensities) != self.settings.intensity_planes:
             raise ProtocolViolation("intensities do not fit the settings")
-        bases, bits = select(np.stack([pack_words(record.bases), pack_words(record.bits)]), matched, record.slots.size)
+        bases, bits = select(np.stack([self._bases, pack_words(record.bits)]), matched, record.slots.size)
         self._sift(bases, np.stack([bits, *[words_from(plane, count) for plane in message.intensities]]), count)
         positions = [decode_slots(sampled, most=key.size) for sampled, key in zip(message.sampled, self._keys, strict=True)]
         if any(chosen.size and chosen[-1] >= key.size for chosen, key in zip(positions, self._keys, strict=True)):
             raise ProtocolViolation("a sample is told of bits that do not exist")
         samples = [key.take_out(chosen) for key, chosen in zip(self._keys, positions, strict=True)]
-        self._received_keys = [key.bits.copy() for key in self._keys]
+        self._received_keys = [key.words.copy() for key in self._keys]
         x_sample, z_sample = map(pack, samples)
         reply = messages.Estimate((x_sample, z_sample))
         others = [unpacked(told, sample.size) for told, sample in zip(message.sample_bits, samples, strict=True)]
@@ -106,18 +109,19 @@ class Bob(Party):
         raise AssertionError("both bases are reconciled in one way")
 
     def _propose(self, basis: int) -> messages.CascadeProposal | messages.LdpcProposal:
-        bits, qber = self._keys[basis].bits, self.ledger.sample_qber[BASIS_NAMES[basis]]
+        key, qber = self._keys[basis], self.ledger.sample_qber[BASIS_NAMES[basis]]
         if self.ledger.reconciliation == LDPC:
-            code = LdpcPlan.for_key(bits.size, qber)
+            code, bits = LdpcPlan.for_key(key.size, qber), key.bits
             self._decoders[basis] = LdpcCorrector(code, bits)
+            bits.fill(0)
             return messages.LdpcProposal(code.frames, code.rows, code.circulant, code.seed)
-        frames = -(-bits.size // FRAME_BIT)
-        frame_bit = -(-bits.size // frames)
+        frames = -(-key.size // FRAME_BIT)
+        frame_bit = -(-key.size // frames)
         repairs = self._repairs[basis]
         levels = repair_levels(frame_bit) if repairs else block_levels(qber, frame_bit)
         subsets = REPAIR_SUBSETS if repairs else last_subsets(frames)
-        plan = CascadePlan.checked(key_bit=bits.size, frames=frames, levels=levels, subsets=subsets, seed=secret_bytes(SEED_BYTE))
-        self._correctors[basis] = CascadeCorrector(plan, bits)
+        plan = CascadePlan.checked(key_bit=key.size, frames=frames, levels=levels, subsets=subsets, seed=secret_bytes(SEED_BYTE))
+        self._correctors[basis] = CascadeCorrector(plan, key.words)
         return messages.CascadeProposal(frames, levels, subsets, plan.seed)
 
     def _questions(self) -> tuple[messages.Questions, messages.Questions]:
@@ -161,8 +165,7 @@ class Bob(Party):
 
     def _correct(self, corrected: dict[int, BitArray]) -> messages.Message:
         for basis, bits in corrected.items():
-            self._keys[basis].bits[:] = bits
-            bits.fill(0)
+            self._keys[basis].become(bits)
         self._forget_corrections()
         return self._verify(corrected)
 
@@ -183,7 +186,7 @@ class Bob(Party):
         wrong = []
         for basis in sorted(self._verified):
             self._count_hashes(basis, 1)
-            if not self._agrees(message.hash_key, self._keys[basis].bits, message.hashes[basis]):
+            if not self._agrees(message.hash_key, self._keys[basis].packed, message.hashes[basis]):
                 wrong.append(basis)
         return self._look_again(wrong) if wrong else self._report_errors()
 
@@ -208,7 +211,7 @@ class Bob(Party):
                 raise ProtocolViolation("there must be one hash a piece")
             self._count_hashes(basis, len(pieces))
             hashes = [told[at : at + HASH_BYTE] for at in range(0, len(told), HASH_BYTE)]
-            wrong = [not self._agrees(message.hash_key, piece, each) for piece, each in zip(pieces, hashes, strict=True)]
+            wrong = [not self._agrees(message.hash_key, pack(piece), each) for piece, each in zip(pieces, hashes, strict=True)]
             if not any(wrong):
                 raise VerificationFailed("the keys differ, and none of their pieces does")
             self.ledger.bob_told_bit[BASIS_NAMES[basis]] += len(pieces)
@@ -219,20 +222,22 @@ class Bob(Party):
 
     def _on_revelation(self, message: messages.Revelation) -> messages.Message:
         for basis, numbers in self._wrong_pieces.items():
-            pieces = pieces_of(self._keys[basis].bits)
+            bits = self._keys[basis].bits
+            pieces = pieces_of(bits)
             ends = np.cumsum([pieces[number].size for number in numbers])
             revealed = unpacked(message.bits[basis], int(ends[-1]))
             self.ledger.revealed_bit[BASIS_NAMES[basis]] += revealed.size
-            for number, bits in zip(numbers, np.split(revealed, ends[:-1]), strict=True):
-                pieces[number][:] = bits
+            for number, piece in zip(numbers, np.split(revealed, ends[:-1]), strict=True):
+                pieces[number][:] = piece
+            self._keys[basis].become(bits)
         return self._verify(self._wrong_pieces)
 
     @staticmethod
-    def _agrees(hash_key: bytes, bits: BitArray, told: bytes) -> bool:
+    def _agrees(hash_key: bytes, packed: bytes, told: bytes) -> bool:
         if len(hash_key) != HASH_KEY_BYTE:
             raise ProtocolViolation(f"a hash key must have {HASH_KEY_BYTE} bytes")
         try:
-            verify_one_time_tag(hash_key, [pack(bits)], told)
+            verify_one_time_tag(hash_key, [packed], told)
         except AuthenticationFailed:
             return False
         return True

@@ -35,7 +35,7 @@ NO_NUMBERS = np.empty(0, np.int64)
 class CascadeAnswerer:
     """Alice: knows her key, answers parities, counts what she gave away."""
 
-    def __init__(self, plan: CascadePlan, bits: BitArray) -> None:
+    def __init__(self, plan: CascadePlan, bits: BitArray | NDArray[np.uint64]) -> None:
         self.plan = plan
         self.told = 0
         self._words = plan.words_of(bits)
@@ -139,7 +139,7 @@ class CascadeCorrector:
     ``expected`` is how many parities the answer tells. Raises ProtocolViolation when answers have a wrong length or contradict each other.
     """
 
-    def __init__(self, plan: CascadePlan, bits: BitArray) -> None:
+    def __init__(self, plan: CascadePlan, bits: BitArray | NDArray[np.uint64]) -> None:
         self.plan = plan
         self._words = plan.words_of(bits)
         self._waiting = iter(range(plan.batches))

@@ -137,10 +137,10 @@ class CascadePlan:
         """Where each frame of a batch begins in the masks: what one permutation hides in two frames must not look alike to a subset."""
         return (self._random_words(MAXIMUM_PASSES + 1, BATCH_FRAMES) % np.uint64(self.row_words)).astype(np.int64)
 
-    def words_of(self, bits: BitArray) -> NDArray[np.uint64]:
-        """``bits`` cut into frames and packed, shape (frames, frame_bit / 64), filled up with zeros."""
+    def words_of(self, bits: BitArray | NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """``bits``, one a byte or 64 a word, cut into frames and packed, shape (frames, frame_bit / 64), filled up with zeros."""
         words = np.zeros((self.frames, self.frame_bit // WORD_BIT), np.uint64)
-        packed = np.packbits(bits, bitorder="little")
+        packed = np.packbits(bits, bitorder="little") if bits.dtype == np.uint8 else bits.view(np.uint8)
         words.reshape(-1).view(np.uint8)[: packed.size] = packed
         return words
 

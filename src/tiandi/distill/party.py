@@ -19,7 +19,7 @@ from tiandi.distill.ledger import BasisCounts, Ledger
 from tiandi.distill.messages import Message
 from tiandi.distill.records import BASIS_NAMES, KeyBlock
 from tiandi.distill.sifted_key import SiftedKey
-from tiandi.distill.sifting import Words, pack_words
+from tiandi.distill.sifting import Words, everything
 from tiandi.errors import (
     DistillationAborted,
     ImplausibleStatistics,
@@ -233,8 +233,8 @@ class Party:
 
         Raises ProtocolViolation for an intensity that does not exist, ImplausibleStatistics for counts that no honest channel gives.
         """
-        everything = pack_words(np.ones(count, np.uint8))
-        self._keys = [SiftedKey.of_basis(chosen, columns, count) for chosen in (~bases & everything, bases & everything)]
+        events = everything(count)
+        self._keys = [SiftedKey.of_basis(chosen, columns, count) for chosen in (~bases & events, bases & events)]
         counts = [key.counts(self.settings.intensities) for key in self._keys]
         if any(in_basis[-1] for in_basis in counts):
             raise ProtocolViolation("an intensity is told that does not exist")
@@ -298,7 +298,9 @@ class Party:
         """The secret key of both bases in one string of whole bytes."""
         parts = []
         for key, length, seed_bit, seed in zip(self._keys, lengths, self._seed_bits(lengths), seeds, strict=True):
-            parts.append(toeplitz_hash(key.bits, unpacked(seed, seed_bit), length))
+            bits = key.bits
+            parts.append(toeplitz_hash(bits, unpacked(seed, seed_bit), length))
+            bits.fill(0)
         secret = np.concatenate(parts)
         return np.packbits(secret[: secret.size // BIT_PER_BYTE * BIT_PER_BYTE], bitorder="little").tobytes()
 

@@ -92,6 +92,21 @@ def ones(words: Words) -> int:
     return int(kernels.ones(np.ascontiguousarray(words)))
 
 
+def everything(count: int) -> Words:
+    """``count`` ones, shape (ceil(count / 64),)."""
+    return _cut(np.full(words_for(count), kernels.ALL), count)
+
+
+def tally(planes: Words, chosen: Words, values: int) -> list[int]:
+    """How many of the bits that are one in ``chosen`` (W,) have each of so many ``values``, whose digits are ``planes`` (P, W).
+
+    All others together come last.
+    """
+    counted = np.zeros(values, np.int64)
+    kernels.tally(planes, chosen, counted)
+    return [*counted.tolist(), ones(chosen) - int(counted.sum())]
+
+
 def matching(left: Words, right: Words, count: int) -> Words:
     """Ones where the first ``count`` bits of two strings are equal, as those of the bases of two ends; all of shape (ceil(count / 64),).
 

@@ -21,6 +21,8 @@ from tiandi.compiling import kernel, target_features
 
 WORD_BIT = 64
 BYTES_AT_ONCE = 64
+TALLIED_AT_ONCE = 512
+"""Words that are counted before the next ones are read, value by value."""
 LONGEST_NUMBER_BYTE = 9
 MOST_BYTE = 10
 """Room for a number, whatever it is."""
@@ -150,6 +152,25 @@ def ones(words):  # type: ignore[no-untyped-def]
     for word in words:
         total += _ones(word)
     return np.int64(total)
+
+
+@kernel
+def tally(planes, chosen, counted):  # type: ignore[no-untyped-def]
+    """How many of the bits that are one in ``chosen`` have the value v, whose digits are the planes, for each v that is counted."""
+    of_value = np.empty(TALLIED_AT_ONCE, np.uint64)
+    counted[:] = 0
+    for first in range(0, chosen.size, TALLIED_AT_ONCE):
+        some = chosen[first : first + TALLIED_AT_ONCE]
+        for value in range(counted.size):
+            of_value[: some.size] = some
+            for k in range(planes.shape[0]):
+                plane, zeros = planes[k, first : first + some.size], ZERO if value >> k & 1 else ALL
+                for w in range(some.size):
+                    of_value[w] &= plane[w] ^ zeros
+            total = ZERO
+            for w in range(some.size):
+                total += _ones(of_value[w])
+            counted[value] += np.int64(total)
 
 
 @kernel

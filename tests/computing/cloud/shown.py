@@ -1,4 +1,4 @@
-"""Machines for the page: twins, one with qubits and couplers that do not work, and one without a lattice that never ends."""
+"""Machines for the page: twins, one with qubits and couplers that do not work, one of light, and one without a lattice that never ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from tests.computing.cloud.toys import Sleeper
 from tiandi.computing.cloud.limits import ORIGIN, TIANYAN
 from tiandi.computing.cloud.machines import Machine, TwinMachine
+from tiandi.computing.cloud.photonic import PhotonicMachine
 
 CATALOGUE = "tests.computing.cloud.shown:machines"
 BROKEN_QUBITS, BROKEN_COUPLER = (7, 40), 60
@@ -30,6 +31,7 @@ def machines() -> dict[str, Machine]:
         TwinMachine("tianyan-176", TIANYAN),
         Damaged("origin-wukong", ORIGIN),
         TwinMachine("zuchongzhi-3.2", TIANYAN),
+        PhotonicMachine("jiuzhang-2.0-0.15w"),
         Sleeper("sleeper-60000"),
     )
     return {machine.name: machine for machine in shown}

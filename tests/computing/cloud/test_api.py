@@ -131,11 +131,14 @@ def test_a_job_that_runs_can_be_cancelled_and_leaves_its_worker(tmp_path: Path) 
             while (await door.client.get(f"/api/v1/jobs/{job['id']}")).json()["state"] != "running":
                 await asyncio.sleep(0.02)
         assert (await door.client.post(f"/api/v1/jobs/{job['id']}/cancel")).json()["state"] == "cancelled"
-        refused = await door.client.get(f"/api/v1/jobs/{job['id']}/results")
-        assert (refused.status_code, refused.headers["content-type"]) == (409, "application/problem+json")
+        for what in ("results", "clicks"):
+            refused = await door.client.get(f"/api/v1/jobs/{job['id']}/{what}")
+            assert (refused.status_code, refused.headers["content-type"]) == (409, "application/problem+json")
         other = await door.submit()
         assert (await door.ended(other["id"]))["state"] == "completed"
         assert (await door.client.post(f"/api/v1/jobs/{other['id']}/cancel")).status_code == 409
+        qubits = await door.client.get(f"/api/v1/jobs/{other['id']}/clicks")
+        assert (qubits.status_code, qubits.json()["field"], qubits.json()["value"]) == (400, "machine", "dice")
 
     run(tmp_path, work, workers=1)
 
@@ -197,7 +200,7 @@ def test_no_key_opens_nothing_and_is_told_to_nobody(tmp_path: Path, caplog: pyte
                 assert door.key[16:-1] not in answer.text
         job = await door.submit()
         bert = await door.cloud.database.run(users.add_key, "bert")
-        for path in ("", "/results", "/programs"):
+        for path in ("", "/results", "/clicks", "/programs"):
             answer = await door.client.get(f"/api/v1/jobs/{job['id']}{path}", headers={"Authorization": f"Bearer {bert}"})
             assert answer.status_code == 404
         assert (await door.client.get("/healthz", headers={"Authorization": ""})).json() == {"status": "up"}
@@ -501,7 +504,8 @@ def test_answers_are_as_the_document_says(tmp_path: Path) -> None:
         names = {"machine": "dice", "job": job["id"]}
         asked = 0
         for path, methods in document["paths"].items():
-            if "get" not in methods or path == "/api/v1/events":
+            # The stream has no end, and dice no clicks: those of light are held against their schema where photonic jobs are tested.
+            if "get" not in methods or path in ("/api/v1/events", "/api/v1/jobs/{job}/clicks"):
                 continue
             answer = await door.client.get(path.format(**names))
             assert answer.status_code == 200, path

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -347,6 +348,50 @@ def test_both_sizes_schemes_and_languages(chromium: Any, running: Running, size:
         page.get_by_role("heading", name=words("en" if locale == "zh-CN" else "zh")["title"]).wait_for()
 
 
+def photonic_job(client: httpx.Client, *programs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A job that has ended, and what is told of its first circuit's clicks: the page then waits for neither."""
+    body = {"machine": "jiuzhang-2.0-0.15w", "programs": [json.dumps(program) for program in programs], "shots": 2000, "name": "light"}
+    job = client.post("/api/v1/jobs", json=body).json()["id"]
+    end_s = time.monotonic() + PATIENCE_S
+    while client.get(f"/api/v1/jobs/{job}").json()["state"] in ("queued", "running"):
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    return job, client.get(f"/api/v1/jobs/{job}/clicks").json()
+
+
+def test_of_a_photonic_job_clicks_and_correlations_are_drawn_beside_the_ideal(chromium: Any, running: Running) -> None:
+    with running.client(Authorization=f"Bearer {running.key}") as client:
+        job, told = photonic_job(client, {"sampler": "squashed"}, {"sampler": "squashed", "modes": [3, 4, 5]})
+        client.get(f"/api/v1/jobs/{job}/clicks?first=1")
+    with opened(chromium, running, size=PHONE) as page:
+        page.get_by_role("button", name="Jobs").click()
+        page.locator(f"[data-job='{job}']").click()
+        page.locator(".totals-plot").wait_for()
+        assert page.locator(".histogram").count() == 0, "nearly every outcome of 144 modes comes once"
+        assert page.locator(".totals-plot rect.bars").count() == sum(number > 0 for number in told["totals"]["samples"])
+        for name in ("ideal", "points", "band"):
+            assert page.locator(f".pairs-plot path.{name}").count() == 1
+        assert page.locator(".pairs-plot .points").get_attribute("d").count("M") == len(told["pairs"]["modes"]) == 2000
+        assert page.locator(".pairs-plot .crosses").count() == 0, "nothing is known of an experiment here"
+        text = page.locator(".clicks").inner_text()
+        mean = sum(total * number for total, number in enumerate(told["totals"]["samples"])) / 2000
+        assert f"samples {mean:.2f}, ideal {told['totals']['ideal_mean']:.2f}" in text
+        assert "2,000 of 10,296 pairs" in text
+        for plot in page.locator(".plot").all():
+            about = plot.get_attribute("aria-describedby")
+            assert len(page.locator(f"#{about}").text_content()) > 20
+        page.locator("[data-key=figures]").click()
+        rows = page.locator(".told").first.locator("tbody tr").all_inner_texts()
+        assert any(row.split()[:2] == ["6", f"{told['totals']['samples'][6]:,}"] for row in rows)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        picture(page, "clicks-phone-dark")
+        # Of few modes each outcome is told, too.
+        page.locator("[data-key=circuit]").select_option(index=1)
+        page.locator(".histogram tbody tr").first.wait_for()
+        assert page.locator(".histogram code").first.inner_text() in ("000", "100", "010", "001")
+        assert page.locator(".pairs-plot .points").get_attribute("d").count("M") == 3
+
+
 def test_axe_finds_no_serious_fault(chromium: Any, running: Running) -> None:
     axe = pytest.importorskip("axe_playwright_python", reason="not run: axe is not installed")
     script = next(Path(axe.__file__).parent.rglob("axe.min.js")).read_text(encoding="utf-8")
@@ -374,6 +419,12 @@ def test_axe_finds_no_serious_fault(chromium: Any, running: Running) -> None:
         page.locator(".histogram").wait_for()
         assert faults(page) == []
         picture(page, "wide-light")
+        lit, _ = photonic_job(client, {"sampler": "squashed", "modes": list(range(20))})
+        page.locator("[data-key=back]").click()
+        page.locator(f"[data-job='{lit}'] .completed").first.wait_for()
+        page.locator(f"[data-job='{lit}']").click()
+        page.locator(".pairs-plot").wait_for()
+        assert faults(page) == []
         page.get_by_role("button", name="Log out").click()
         page.locator("input[name=key]").wait_for()
         assert faults(page) == []

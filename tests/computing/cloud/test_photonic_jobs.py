@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import msgspec
 import numpy as np
 import pytest
@@ -215,12 +216,28 @@ async def _ask(client: httpx.AsyncClient) -> None:
     assert (result["qubits"], result["engine"], sum(result["counts"].values())) == ([3, 4], "thermal", 2000)
     assert "thermal" in result["why"].lower()
     assert result["counts"] == ran(WEAK, 2000, 5, sampler="thermal", modes=[3, 4]).outcomes[0].counts()
+    await _ask_clicks(client, sent["id"], result["counts"])
     costly = await client.post("/api/v1/jobs", json={**job, "machine": STRONG, "programs": ['{"sampler": "exact"}']})
     assert costly.status_code == 400
     assert "s a sample" in costly.json()["limit"]
     assert (await client.post("/api/v1/jobs", json=job)).status_code == 429
     document = (await client.get("/openapi.json")).json()
     assert set(document["components"]["schemas"]["PhotonicJob"]["properties"]) >= {"sampler", "modes", "totals"}
+
+
+async def _ask_clicks(client: httpx.AsyncClient, job: str, counts: dict[str, int]) -> None:
+    answer = await client.get(f"/api/v1/jobs/{job}/clicks")
+    told = answer.json()
+    assert answer.status_code == 200, told
+    assert (told["job"], told["circuit"], told["shots"], told["engine"], told["modes"]) == (job, 0, 2000, "thermal", [3, 4])
+    assert told["totals"]["samples"] == [counts["00"], counts["01"] + counts["10"], counts["11"]]
+    document = (await client.get("/openapi.json")).json()
+    schema = document["paths"]["/api/v1/jobs/{job}/clicks"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    jsonschema.validate(told, {**schema, "components": document["components"]})
+    wrong = await client.get(f"/api/v1/jobs/{job}/clicks?first=1")
+    assert (wrong.status_code, wrong.json()["field"]) == (400, "first")
+    assert (await client.get(f"/api/v1/jobs/{job}/clicks", headers={"Authorization": "Bearer 0"})).status_code == 401
+    assert (await client.get("/api/v1/jobs/none/clicks")).status_code == 404
 
 
 def test_a_machine_that_was_calibrated_here_is_served_from_its_sheet(tmp_path: Path) -> None:

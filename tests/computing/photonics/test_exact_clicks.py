@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.computing.photonics.states import random_machine, random_state
 from tiandi.computing.photonics.exact.clicks import (
     click_cumulants,
+    click_logarithms,
     click_moments,
     click_probability,
     click_probability_with_error,
@@ -142,3 +143,24 @@ def test_bad_input_is_named() -> None:
         pattern_probabilities(random_state(1, 16), np.arange(16))
     with pytest.raises(InputError, match="20,000,000"):
         click_moments(random_state(1, 40), 8)
+
+
+def test_logarithms_of_whole_patterns_keep_their_digits_in_weak_light() -> None:
+    """Seven clicks that come once in 10^18 times: below what doubles leave of a sum of numbers near 1."""
+    machine = random_machine(18, 9, 6)
+    machine = replace(machine, transfer=0.06 * machine.transfer, detectors=Detectors(dark_count_probability=1e-4))
+    rows = np.zeros((3, 9), np.uint8)
+    rows[1, [2, 5]] = rows[2, 1:8] = 1
+    found = click_logarithms(machine.state(), rows, 1e-4)
+    assert found[2] < -42
+    assert np.exp(found) == pytest.approx([click_probability(machine, row) for row in rows], rel=1e-8)
+    matrix = subset_moments(machine, np.array([[0, 8, 1, 2, 3, 4, 5, 6, 7]]))[0][0]
+    with mpmath.workdps(50):
+        total = mpmath.mpf(0)
+        for chosen in product((0, 1), repeat=7):
+            kept = np.flatnonzero(np.repeat((1, 1, *chosen), 2))
+            silent = (mpmath.mpf(1) - mpmath.mpf(1e-4)) ** (2 + sum(chosen))
+            total += (-1) ** sum(chosen) * silent / mpmath.sqrt(mpmath.det(mpmath.matrix(matrix[np.ix_(kept, kept)].tolist())))
+        assert found[2] == pytest.approx(float(mpmath.log(total)), abs=1e-9)
+    with pytest.raises(InputError, match="must be 0"):
+        click_logarithms(random_state(1, 2, displacement=0.5), np.ones((1, 2), np.uint8))

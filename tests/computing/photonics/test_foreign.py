@@ -37,6 +37,7 @@ def test_piquasso_states_of_any_hbar(hbar: float) -> None:
         assert photon_probability(state, counts) == pytest.approx(theirs.get_particle_detection_probability(counts), abs=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hbar", [1.0, 2.0])
 def test_thewalrus_states(hbar: float) -> None:
     symplectic = squeezing(np.array([0.5, -0.9]))

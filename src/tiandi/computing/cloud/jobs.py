@@ -104,12 +104,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         rows = values.astype(f">u{value_byte}") if value_byte else np.packbits(values.astype(np.uint8, copy=False), axis=1)
         return cls(qubits=qubits, shots=len(values), rows=rows.tobytes(), engine=engine, why=why, value_byte=value_byte)
 
-    def bits(self) -> NDArray[np.uint8]:
-        """Every shot's bits, shape (shots, measured), in the order in which they were taken; of values, whether they are above 0."""
+    def values(self) -> NDArray[np.unsignedinteger]:
+        """Every shot's values, shape (shots, measured), in the order in which they were taken."""
         if self.value_byte:
-            return (np.frombuffer(self.rows, f">u{self.value_byte}").reshape(self.shots, -1) > 0).astype(np.uint8)
+            return np.frombuffer(self.rows, f">u{self.value_byte}").reshape(self.shots, -1)
         packed = np.frombuffer(self.rows, np.uint8).reshape(self.shots, -1)
         return np.unpackbits(packed, axis=1, count=len(self.qubits))
+
+    def bits(self) -> NDArray[np.uint8]:
+        """Every shot's bits, shape (shots, measured), in the order in which they were taken; of values, whether they are above 0."""
+        return (self.values() > 0).astype(np.uint8, copy=False)
 
     def counts(self) -> dict[str, int]:
         """How often each string of bits came, or of values with commas between; leftmost is the first measurement."""

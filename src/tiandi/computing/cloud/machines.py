@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tiandi.computing.circuits.circuit import BARRIER, Circuit
 from tiandi.computing.circuits.languages import language_of, read_program
 from tiandi.computing.circuits.program import Program
+from tiandi.computing.cloud.clicks import ClickFigures
 from tiandi.computing.cloud.jobs import Outcome
 from tiandi.computing.cloud.limits import ORIGIN, TIANYAN, Limit
 from tiandi.computing.cloud.photonic import photonic_machines
@@ -54,6 +55,15 @@ class Machine(Protocol):
         ...
 
 
+@runtime_checkable
+class ClickingMachine(Protocol):
+    """A photonic machine, whose outcomes are clicks that can be held against the ideal ones."""
+
+    def clicks(self, program: Program, outcome: Outcome) -> ClickFigures:
+        """Totals and correlations of an outcome of a prepared program."""
+        ...
+
+
 Catalogue = Callable[[], Mapping[str, Machine]]
 
 
@@ -82,6 +92,13 @@ def require_machine(machines: Mapping[str, Machine], name: str) -> Machine:
     if name not in machines:
         raise InputError("machine", name, f"must be one of {', '.join(machines)}")
     return machines[name]
+
+
+def require_clicks(machine: Machine) -> ClickingMachine:
+    """``machine``. Raises InputError unless it is a photonic one."""
+    if not isinstance(machine, ClickingMachine):
+        raise InputError("machine", machine.name, "has no clicks to tell of: it must be a photonic machine")
+    return machine
 
 
 def require_measured(program: Program) -> Program:

@@ -12,6 +12,7 @@ from litestar.exceptions import NotFoundException
 from litestar.types import HTTPScope, Receive
 
 from tiandi.computing.cloud.answers import Answer, answer, decode, header, parameters, read_body, whole_number
+from tiandi.computing.cloud.clicks import Clicks
 from tiandi.computing.cloud.jobs import Job, Outcome, State, Submission
 from tiandi.computing.cloud.limits import Limit
 from tiandi.computing.cloud.machines import Machine, require_machine
@@ -138,6 +139,7 @@ class Operations:
             Operation("GET", "/jobs/{job}", "One job", self._job, Job),
             Operation("GET", "/jobs/{job}/programs", "What was submitted", self._programs, Programs),
             Operation("GET", "/jobs/{job}/results", "Results of a completed job", self._results, Results, query={"first": _whole}),
+            Operation("GET", "/jobs/{job}/clicks", "Clicks of a photonic job", self._clicks, Clicks, query={"first": _whole}),
             Operation("POST", "/jobs/{job}/cancel", "End a job that waits or runs", self._cancel, Job),
         ]
 
@@ -189,13 +191,22 @@ class Operations:
         return answer(Programs(job=asked.names[0], programs=await self._cloud.programs(asked.owner, asked.names[0])))
 
     async def _results(self, asked: Asked) -> Answer:
+        job, first = await self._circuit(asked)
+        outcomes = await self._cloud.outcomes(asked.owner, job.id, first=first, limit_byte=RESULTS_BYTE)
+        # Thousands of shots are counted elsewhere, so that others are served meanwhile.
+        return Answer(200, await asyncio.to_thread(_results, job, first, outcomes))
+
+    async def _clicks(self, asked: Asked) -> Answer:
+        job, circuit = await self._circuit(asked)
+        return answer(await self._cloud.clicks(asked.owner, job.id, circuit=circuit))
+
+    async def _circuit(self, asked: Asked) -> tuple[Job, int]:
+        """The job and the circuit that are asked for."""
         first = whole_number("first", parameters(asked.scope, ("first",)).get("first", "0"))
         job = await self._cloud.job(asked.owner, asked.names[0])
         if first >= job.circuits:
             raise InputError("first", first, f"must lie in [0, {job.circuits - 1}]")
-        outcomes = await self._cloud.outcomes(asked.owner, job.id, first=first, limit_byte=RESULTS_BYTE)
-        # Thousands of shots are counted elsewhere, so that others are served meanwhile.
-        return Answer(200, await asyncio.to_thread(_results, job, first, outcomes))
+        return job, first
 
     async def _cancel(self, asked: Asked) -> Answer:
         return answer(await self._cloud.cancel(asked.owner, asked.names[0]))

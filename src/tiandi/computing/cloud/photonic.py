@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from tiandi.computing.circuits.circuit import MEASURE, Circuit, Operation
 from tiandi.computing.circuits.program import Program
+from tiandi.computing.cloud.clicks import ClickFigures
 from tiandi.computing.cloud.jobs import Outcome
 from tiandi.computing.cloud.limits import PHOTONIC, PHOTONIC_WIDE, Limit
 from tiandi.errors import InputError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from tiandi.computing.photonics.gaussian import CountArray, Machine
     from tiandi.computing.photonics.machines import MachineSheet
+    from tiandi.computing.photonics.public_data import Published
     from tiandi.computing.photonics.samplers.interface import Sampler
 
 LANGUAGE = "photonic"
@@ -151,14 +153,35 @@ class PhotonicMachine:
         value_byte = 0 if machine.detectors.kind == "threshold" else 1
         return Outcome.of(kept, modes, engine=job.sampler, why=why, value_byte=value_byte)
 
+    def clicks(self, program: Program, outcome: Outcome) -> ClickFigures:
+        """Totals and correlations of an ``outcome`` beside the ideal ones, and the experiment's where its data were given."""
+        from tiandi.computing.cloud.click_figures import click_figures  # noqa: PLC0415 - see above.
+
+        if not isinstance(program, PhotonicProgram):
+            raise InputError("program", type(program).__name__, f"must be one that {self.name} prepared")
+        job, told = program.job, list(program.circuit.measured_qubits)
+        published = None if job.is_own else self._published
+        return click_figures(outcome, told, key=self._light(job), build=lambda: self._lit(job), published=published)
+
+    @cached_property
+    def _published(self) -> Published | None:
+        """The experiment's statistics, where its data were given."""
+        from tiandi.computing.photonics.public_data import read_published  # noqa: PLC0415 - see above.
+
+        return read_published(self.name, self._data) if self._data is not None and self._sheet.has_public_data else None
+
+    def _light(self, job: PhotonicJob) -> tuple[object, ...]:
+        """What tells the job's light from all others."""
+        own = msgspec.json.encode((job.squeezing_r, job.interferometer)) if job.is_own else b""
+        return self.name, str(self._data), self._seed, own
+
     @property
     def _inputs(self) -> int:
         return int(self._sheet.need("sources")) * (2 if self._sheet.two_mode_sources else 1)
 
     def _fitted(self, job: PhotonicJob, machine: Machine) -> Sampler:
         """A sampler for the job, always from the same seed, so that counts depend on the job's alone."""
-        light = msgspec.json.encode((job.squeezing_r, job.interferometer)) if job.is_own else b""
-        key = (self.name, str(self._data), self._seed, job.sampler, light)
+        key = (*self._light(job), job.sampler)
         if key not in _last:
             from tiandi.computing.photonics.samplers import SAMPLERS  # noqa: PLC0415 - see above.
 

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from tiandi.computing.cloud.clicks import ClickFigures
 from tiandi.computing.cloud.queue import Taken
 from tiandi.computing.cloud.worker import LENGTH, Reply, Request
 from tiandi.errors import InputError, StateError
@@ -21,7 +22,7 @@ from tiandi.errors import InputError, StateError
 STREAM_LIMIT_BYTE = 1 << 20
 START_TIMEOUT_S = 60.0
 DYING_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 30.0
+READ_TIMEOUT_S, CLICKS_TIMEOUT_S = 30.0, 120.0
 READERS_WAITING, READERS_OF_ONE = 32, 8
 READER_MEMORY_BYTE = 2 << 30
 
@@ -166,14 +167,50 @@ class ProcessPool:
         await asyncio.gather(*(worker.kill() for worker in self.workers))
 
 
-class Reader:
-    """Prepares programs that would keep a server from its other users: long ones, and those whose language needs a large library."""
+class _Desk:
+    """A process that users take turns at; each answer within ``timeout_s`` [s]."""
 
-    def __init__(self, catalogue: str) -> None:
-        self.worker = WorkerProcess(catalogue, READER_MEMORY_BYTE)
+    def __init__(self, catalogue: str, timeout_s: float) -> None:
+        self.worker, self._timeout_s = WorkerProcess(catalogue, READER_MEMORY_BYTE), timeout_s
         self._turn = asyncio.Lock()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: Counter[str] = Counter()
+
+    async def ask(self, request: Request, owner: str, what: tuple[str, str]) -> Reply:
+        """A reply that is neither refused nor failed.
+
+        Raises InputError for what cannot stand, about ``what`` (field, value) where no better is known; StateError while too many wait.
+        """
+        if self._waiting[owner] >= READERS_OF_ONE or self._waiting.total() >= READERS_WAITING:
+            raise StateError("reader", f"{self._waiting.total()} submissions", "wait to be read already; try again")
+        self._waiting[owner] += 1
+        own_turn = self._turns.setdefault(owner, asyncio.Lock())
+        try:
+            async with own_turn, self._turn:
+                reply = await self.worker.ask(request, self._timeout_s)
+        except TimeoutError:
+            raise InputError(*what, f"take longer than {self._timeout_s:g} s to read") from None
+        except WorkerDied:
+            raise InputError(*what, "their reader died of them") from None
+        finally:
+            self._waiting[owner] -= 1
+            self._waiting += Counter()  # Who waits for nothing more is forgotten.
+        if reply.refused is not None:
+            raise InputError(*reply.refused)
+        if reply.failed:
+            raise InputError(*what, reply.failed)
+        return reply
+
+
+class Reader:
+    """Reads what would keep a server from its other users, in a process of its own each:
+
+    programs that are long, or whose language needs a large library, and the clicks of photonic jobs.
+    """
+
+    def __init__(self, catalogue: str) -> None:
+        self._programs, self._clicks = _Desk(catalogue, READ_TIMEOUT_S), _Desk(catalogue, CLICKS_TIMEOUT_S)
+        self.worker = self._programs.worker
 
     async def measured(
         self, machine: str, language: str | None, programs: Sequence[str], *, compile: bool, owner: str = ""
@@ -182,26 +219,18 @@ class Reader:
 
         Raises InputError for a program that cannot stand, StateError while too many wait.
         """
-        if self._waiting[owner] >= READERS_OF_ONE or self._waiting.total() >= READERS_WAITING:
-            raise StateError("reader", f"{self._waiting.total()} submissions", "wait to be read already; try again")
-        self._waiting[owner] += 1
-        own_turn = self._turns.setdefault(owner, asyncio.Lock())
-        try:
-            async with own_turn, self._turn:
-                reply = await self.worker.ask(Request(machine, language, compile, list(programs)), READ_TIMEOUT_S)
-        except TimeoutError:
-            raise InputError("programs", f"{len(programs)} programs", f"take longer than {READ_TIMEOUT_S:g} s to read") from None
-        except WorkerDied:
-            raise InputError("programs", f"{len(programs)} programs", "their reader died of them") from None
-        finally:
-            self._waiting[owner] -= 1
-            self._waiting += Counter()  # Who waits for nothing more is forgotten.
-        if reply.refused is not None:
-            raise InputError(*reply.refused)
-        if reply.failed:
-            raise InputError("programs", f"{len(programs)} programs", reply.failed)
-        return reply.measured
+        request = Request(machine, language, compile, list(programs))
+        return (await self._programs.ask(request, owner, ("programs", f"{len(programs)} programs"))).measured
+
+    async def clicks(self, request: Request, *, owner: str = "") -> ClickFigures:
+        """Figures of the request's outcome, for ``owner``, whose turn comes as for `measured`.
+
+        Raises InputError where they take too much time or memory, StateError while too many wait.
+        """
+        found = (await self._clicks.ask(request, owner, ("clicks", f"of {request.machine}"))).clicks
+        assert found is not None
+        return found
 
     async def close(self) -> None:
-        """End the process."""
-        await self.worker.kill()
+        """End both processes."""
+        await asyncio.gather(self._programs.worker.kill(), self._clicks.worker.kill())

@@ -12,15 +12,16 @@ from functools import partial
 from weakref import WeakValueDictionary
 
 from tiandi.computing.cloud import queue, users
+from tiandi.computing.cloud.clicks import Clicks
 from tiandi.computing.cloud.database import Database, Transaction, Work
 from tiandi.computing.cloud.jobs import Job, Outcome, State, Submission
 from tiandi.computing.cloud.limits import require_fitting
-from tiandi.computing.cloud.machines import Machine, require_machine
+from tiandi.computing.cloud.machines import Machine, require_clicks, require_machine
 from tiandi.computing.cloud.pool import Reader, Runner, WorkerDied
 from tiandi.computing.cloud.queue import Taken
 from tiandi.computing.cloud.schema import create_tables
 from tiandi.computing.cloud.users import User
-from tiandi.computing.cloud.worker import Reply, prepared
+from tiandi.computing.cloud.worker import Reply, Request, prepared
 from tiandi.errors import InputError, StateError
 
 LEASE_S = 15.0
@@ -147,6 +148,16 @@ class Cloud:
     async def outcomes(self, owner: str, job_id: str, *, first: int = 0, limit_byte: int | None = None) -> list[Outcome]:
         """Results of the circuits from ``first`` on, in order. Raises JobNotFound, JobConflict for a job that is not completed."""
         return await self.database.read(queue.read_outcomes, owner, job_id, first=first, limit_byte=limit_byte)
+
+    async def clicks(self, owner: str, job_id: str, *, circuit: int = 0) -> Clicks:
+        """Totals and correlations of a photonic job's circuit. Raises JobNotFound, JobConflict, InputError for other machines."""
+        job = await self.job(owner, job_id)
+        [outcome] = await self.outcomes(owner, job_id, first=circuit, limit_byte=0)
+        require_clicks(require_machine(self.machines, job.machine))
+        program = (await self.programs(owner, job_id))[circuit]
+        figures = await self._reader.clicks(Request(job.machine, job.language, job.compile, [program], outcome=outcome), owner=owner)
+        found = {name: getattr(figures, name) for name in figures.__struct_fields__}
+        return Clicks(**found, job=job.id, circuit=circuit, shots=outcome.shots, engine=outcome.engine, why=outcome.why)
 
     async def cancel(self, owner: str, job_id: str) -> Job:
         """End a job that waits or runs. Raises JobNotFound, JobConflict for one that has ended otherwise."""

@@ -19,8 +19,9 @@ from typing import BinaryIO
 import msgspec
 
 from tiandi.computing.circuits.program import Program
+from tiandi.computing.cloud.clicks import ClickFigures
 from tiandi.computing.cloud.jobs import Outcome
-from tiandi.computing.cloud.machines import Machine, open_catalogue, require_machine
+from tiandi.computing.cloud.machines import Machine, open_catalogue, require_clicks, require_machine
 from tiandi.errors import InputError, TiandiError
 
 LENGTH = struct.Struct(">I")
@@ -29,7 +30,7 @@ AFTER_A_FAILURE = 3
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Programs to run; without ``shots`` they are only prepared."""
+    """Programs to run; without ``shots`` they are only prepared, and with the ``outcome`` of one its clicks are looked at."""
 
     machine: str
     language: str | None
@@ -37,13 +38,15 @@ class Request(msgspec.Struct, frozen=True):
     programs: list[str]
     shots: int = 0
     seed: int = 0
+    outcome: Outcome | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """Results; or the measured qubits of each prepared program; or what is wrong, as the parts of an InputError or in words."""
+    """Results; or the measured qubits of each prepared program; or figures; or what is wrong, as the parts of an InputError or in words."""
 
     outcomes: list[Outcome] = []
     measured: list[list[int]] = []
+    clicks: ClickFigures | None = None
     refused: tuple[str, str, str] | None = None
     failed: str = ""
 
@@ -56,6 +59,8 @@ def answer(machines: Mapping[str, Machine], request: Request) -> Reply:
             prepared(machine, request.programs, number, request.language, compile=request.compile)
             for number in range(len(request.programs))
         ]
+        if request.outcome is not None:
+            return Reply(clicks=require_clicks(machine).clicks(programs[0], request.outcome))
         if not request.shots:
             return Reply(measured=[list(program.circuit.measured_qubits) for program in programs])
         # Every circuit of a job draws from a stream of its own.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from scipy.linalg import blas, cholesky
 from scipy.optimize import brentq
 
 from tiandi.computing.photonics.exact.clicks import click_moments
@@ -26,6 +27,8 @@ from tiandi.random import twin_generator
 Label = Literal["published", "second-hand", "computed", "recalled", "assumed"]
 LABELS: tuple[Label, ...] = ("published", "second-hand", "computed", "recalled", "assumed")
 STRONGEST_SCALE = 4.0
+TALL = 4
+"""Rows over columns of a Gaussian matrix, above which its largest singular value is less than about three times its smallest."""
 OF_ITS_SETTING = ("power_w", "most_clicks", "mean_photons", "mean_clicks_theory", "mean_clicks_experiment")
 """Figures that a sheet does not take from the one it is like."""
 
@@ -126,9 +129,13 @@ def pair_splitter(inputs: int) -> FloatArray:
 def haar_columns(modes: int, columns: int, generator: np.random.Generator) -> ComplexArray:
     """The first columns (modes, columns) of a Haar-random unitary: QR of a Gaussian matrix with the phases of R taken out.
 
-    Mezzadri, Notices of the AMS 54, 592 (2007), arXiv:math-ph/0609050.
+    Mezzadri, Notices of the AMS 54, 592 (2007), arXiv:math-ph/0609050. R with a positive diagonal is Cholesky's factor of the columns'
+    products: of columns that are far from dependent, as tall Gaussian ones are, that is as precise and takes half the time.
     """
     gaussian = generator.standard_normal((modes, columns)) + 1j * generator.standard_normal((modes, columns))
+    if modes >= TALL * columns:
+        root = cholesky(blas.zherk(1.0, gaussian, trans=2), overwrite_a=True, check_finite=False)
+        return np.ascontiguousarray(blas.ztrsm(1.0, root, gaussian, side=1, overwrite_b=True))
     unitary, upper = np.linalg.qr(gaussian)
     diagonal = upper.diagonal()
     return unitary * (diagonal / np.abs(diagonal))

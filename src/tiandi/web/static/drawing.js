@@ -27,10 +27,15 @@ export class Drawing {
     this.pen.setTransform(dots, 0, 0, dots, 0, 0);
   }
 
-  draw(network, hops, camera, where) {
+  // From where the Earth is seen.
+  aim(camera) {
     camera.updateMatrixWorld();
     this.camera = camera;
     this.eye = camera.position;
+  }
+
+  draw(network, hops, camera, where) {
+    this.aim(camera);
     this.spots = [];
     this.boxes = [];
     this.names = [];

@@ -129,7 +129,7 @@ export class Globe {
   lookAt(selection) {
     if (!selection || !this.network || (selection.kind === "satellite" && !this.positions.has(selection.name))) return;
     this.resize();
-    this.camera.updateMatrixWorld();
+    this.drawing.aim(this.camera);
     const point = this.drawing.find(selection, this.hops, (name) => this.where(name));
     const spot = point && this.drawing.onScreen(point);
     const free = this.free();

@@ -16,8 +16,8 @@ from tiandi.computing.photonics.samplers.phase_space import PhaseSpaceSampler
 from tiandi.errors import InputError
 
 BINS = Detectors("pseudo-number", 4, 0.01)
-KNOW_CLICKS_ONLY = {"boltzmann", "boltzmann-1", "greedy"}
-KNOW_PURE_LIGHT_ONLY = {"mps", "pairs-and-singles"}
+KNOW_CLICKS_ONLY = {"boltzmann", "boltzmann-1", "greedy", "short-memory"}
+KNOW_PURE_LIGHT_ONLY = {"mps", "pairs-and-singles", "short-memory"}
 
 
 def build(name: str, machine: Machine, seed: int = 3) -> Sampler:

@@ -61,6 +61,7 @@ def test_the_scaling_is_that_of_thewalrus_and_the_photons_come_out() -> None:
     assert half.mean_photon_numbers.sum() == pytest.approx(2.0)
 
 
+@pytest.mark.slow
 def test_patterns_come_with_the_square_of_their_hafnian() -> None:
     graph = random_graph(3, 6, 0.7).astype(float)
     machine = encode_graph(graph, mean_photons=2.0)

@@ -47,6 +47,7 @@ def test_franck_condon_factors_are_overlaps_of_wave_functions() -> None:
     assert factors == pytest.approx(overlaps(BENT, [(a, b) for a, b in levels.tolist()], [(0, 0)])[:, 0], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_franck_condon_factors_of_formic_acid_are_those_of_thewalrus() -> None:
     levels, factors = vibronic.franck_condon_factors(FORMIC, 9)
     assert 0.985 < factors.sum() <= 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -56,6 +58,43 @@ def test_distinguishable_squeezers_click_as_products_of_their_silences() -> None
     assert np.exp(law.logarithm(np.array([0]), np.array([[0], [1]], np.uint8))) == pytest.approx([silence, 1 - silence])
 
 
+def test_weak_distinguishable_light_keeps_its_digits() -> None:
+    """Eight clicks that come once in 10^18 times, against a sum of fifty figures."""
+    machine = replace(small_machine(), transfer=0.06 * small_machine().transfer, indistinguishability=0.0)
+    law = mock_up_law(machine, "distinguishable", np.random.default_rng(1))
+    found = law.logarithm(np.arange(MODES), np.ones((1, MODES), np.uint8))[0]
+    shares, photons = np.abs(machine.transfer) ** 2, np.sinh(machine.squeezing_r) ** 2
+    with mpmath.workdps(50):
+        total = mpmath.mpf(0)
+        for chosen in product((0, 1), repeat=MODES):
+            term = mpmath.mpf((-1) ** sum(chosen))
+            for k, number in enumerate(photons):
+                share = mpmath.fsum(shares[mode, k] for mode in range(MODES) if chosen[mode])
+                term /= mpmath.sqrt(1 + number * share * (2 - share))
+            total += term
+        assert found == pytest.approx(float(mpmath.log(total)), abs=1e-9)
+    assert found < -43
+
+
+def test_choosing_samples_of_few_clicks_speaks_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With at most two clicks of eight the mean log ratio of ideal samples is a relative entropy: that of both laws given so few."""
+    monkeypatch.setattr("tiandi.computing.photonics.validation.bayesian.MOST_CLICKS", 2)
+    generator, machine = np.random.default_rng(8), small_machine()
+    ideal = make_ideal(machine, generator, extent=Extent(1, 1, 0))
+    trial = make_trial(ideal, generator)
+    laws = {kind: mock_up_law(machine, kind, generator).patterns(np.arange(MODES)) for kind in ("thermal", "squashed", "distinguishable")}
+    few = np.bitwise_count(np.arange(1 << MODES)) <= 2
+    own = ideal_law(machine).patterns(np.arange(MODES))
+    counted = tally(ideal.plan, drawn(own, 3000, generator))
+    for item in odds(trial, counted.patterns["clustered 12"], counted.samples, np.concatenate(counted.kept)):
+        if item.mock_up not in laws:
+            continue
+        assert item.whole is not None
+        assert item.whole_clicks == 2
+        mine, theirs = own[few] / own[few].sum(), laws[item.mock_up][few] / laws[item.mock_up][few].sum()
+        assert abs(item.whole.value - (mine * np.log(mine / theirs)).sum()) < 5 * item.whole.error
+
+
 def test_coherent_light_of_one_input_has_no_phase_to_average() -> None:
     machine = replace(small_machine(), transfer=haar_columns(3, 1, np.random.default_rng(2)), squeezing_r=np.array([0.8]))
     rates = 1 - np.exp(-(np.abs(machine.transfer[:, 0]) ** 2) * np.sinh(0.8) ** 2)
@@ -81,3 +120,6 @@ def test_samples_speak_for_what_they_came_from() -> None:
             assert wide is not None
             assert sign * wide.deviations > 2, (origin, kind)
             assert found[kind].wide_samples == 400
+            whole = found[kind].whole
+            assert (whole is None) == (kind == "coherent")
+            assert whole is None or (found[kind].whole_clicks == MODES and sign * whole.deviations > 2), (origin, kind)

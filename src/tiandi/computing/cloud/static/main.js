@@ -156,7 +156,7 @@ function drawList() {
 }
 
 function drawJobs() {
-  showJobs(at("jobs"), Object.fromEntries(state.machines.map((machine) => [machine.name, machine.facts.title ?? machine.name])));
+  showJobs(at("jobs"), Object.fromEntries(state.machines.map((machine) => [machine.name, machine.facts])));
 }
 
 function draw() {

@@ -21,6 +21,11 @@ export const sayShare = (share) => `${rounded(share * 100)} %`;
 export const sayMicroseconds = (seconds) => `${rounded(seconds * 1e6)} µs`;
 export const sayGigahertz = (hertz) => `${(hertz / 1e9).toFixed(3)} GHz`;
 export const sayNanoseconds = (seconds) => `${rounded(seconds * 1e9)} ns`;
+// A figure with its standard error, in as many digits as that allows.
+export function sayEstimate({ value, error }) {
+  const digits = error > 0 ? Math.min(Math.max(1 - Math.floor(Math.log10(error)), 0), 6) : 4;
+  return `${value.toFixed(digits)} ± ${error.toFixed(digits)}`.replace("-", "−");
+}
 export function sayDuration(seconds) {
   if (seconds < 1) return `${rounded(seconds * 1e3)} ms`;
   return seconds < 120 ? `${rounded(seconds)} s` : `${Math.round(seconds / 60)} min`;

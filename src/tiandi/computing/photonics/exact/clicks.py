@@ -29,6 +29,8 @@ EPSILON = float(np.finfo(float).eps)
 LARGEST_PATTERN_MODES = 14
 CHUNK_NUMBERS = 1 << 22
 LARGEST_SUBSETS = 20_000_000
+DIGITS_LOST = 1e-8
+"""Relative error by rounding above which a sum is done again in twice the digits."""
 
 
 def no_click_probabilities(light: GaussianState | Machine, subsets: IntArray) -> FloatArray:
@@ -200,6 +202,35 @@ def click_probability_with_error(light: GaussianState | Machine, pattern: Sequen
         return _with_error(float(dark * value), float(dark * size), EPSILON)
     value, size = all_click_precisely(matrix, silent)
     return _with_error(float(dark * value), float(dark * size), EPSILON**2)
+
+
+def click_logarithms(state: GaussianState, patterns: NDArray[np.uint8], dark: float = 0.0) -> FloatArray:
+    """ln p (n,) of rows of ``patterns`` (n, modes) of 0 and 1 on all modes of a state without displacement; at most 26 clicks each.
+
+    Silence of the silent, then of the rest, given that silence, that all click. With A = (V + 1)/2 and its inverse P, the rest is left with
+    A' = (P of the rest)^-1, and det A of the silent is det A times det P of the rest: only the modes that click make work. Doubles serve
+    where they can, six times as fast; the weaker the light and the more clicks, the fewer of their digits the alternating sum leaves.
+    ``dark``: probability of a click without light.
+    """
+    if np.any(state.mean):
+        raise InputError("state.mean", float(np.abs(state.mean).max()), "must be 0")
+    most = int(patterns.sum(axis=1).max()) if len(patterns) else 0
+    require_within("clicks", most, 0, LARGEST_CLICKS)
+    modes = state.modes
+    matrix = (state.covariance + np.eye(2 * modes)) / 2
+    inverse, whole = np.linalg.inv(matrix), np.linalg.slogdet(matrix)[1]
+    found = np.empty(len(patterns))
+    for number, row in enumerate(patterns):
+        on = np.flatnonzero(row)
+        near = np.stack([on, on + modes], axis=1).ravel()
+        rest = inverse[np.ix_(near, near)]
+        behind = np.linalg.inv(rest)
+        value, size = all_click(behind, np.zeros(len(near)), 1 - dark)
+        if EPSILON * size > DIGITS_LOST * value:
+            value, size = all_click_precisely((behind + behind.T) / 2, 1 - dark)
+        silence = (modes - len(on)) * math.log1p(-dark) - (whole + np.linalg.slogdet(rest)[1]) / 2
+        found[number] = silence + math.log(max(value, EPSILON**2 * size))
+    return found
 
 
 def _with_error(value: float, size: float, digit: float) -> ClickProbability:

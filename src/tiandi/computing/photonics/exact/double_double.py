@@ -14,6 +14,8 @@ from tiandi.compiling import kernel
 
 SPLITTER = 134217729.0
 """2^27 + 1: halves a double's digits."""
+LANES = 8
+"""Products that are worked on at once, a number known to the compiler."""
 
 
 @kernel
@@ -102,4 +104,58 @@ def all_click_precisely(matrix, dark):  # type: ignore[no-untyped-def]
         owner[depth + 1 :] = depth + 1
         total = _sum(total[0], total[1], weight[0], weight[1])
         size += abs(weight[0])
+    return total[0] + total[1], size
+
+
+@kernel
+def _lessen_and_multiply(before, after, share, product):  # type: ignore[no-untyped-def]
+    """``after`` = u = ``before`` - ``share``, both (2, inputs); returns the product over inputs of 1 - u^2.
+
+    ``product`` (2, LANES) are as many products at once, so that the processor need not wait for one of them.
+    """
+    product[0], product[1] = 1.0, 0.0
+    for start in range(0, len(share), LANES):
+        for lane in range(LANES):
+            k = start + lane
+            a, b = _sum(before[0, k], before[1, k], -share[k], 0.0)
+            after[0, k], after[1, k] = a, b
+            c, d = _product(a, b, a, b)
+            c, d = _sum(1.0, 0.0, -c, -d)
+            product[0, lane], product[1, lane] = _product(product[0, lane], product[1, lane], c, d)
+    for lane in range(1, LANES):
+        product[0, 0], product[1, 0] = _product(product[0, 0], product[1, 0], product[0, lane], product[1, lane])
+    return product[0, 0], product[1, 0]
+
+
+@kernel
+def all_click_apart_precisely(shares, silent, dark):  # type: ignore[no-untyped-def]
+    """Probability that all detectors of a set click and those of another stay silent, of squeezers that do not interfere with each other.
+
+    Detectors that share R of the light of an input with n photons see none of it with probability 1 / sqrt(1 + n R (2 - R)), which is
+    sqrt((1 - w^2) / (1 - w^2 (1 - R)^2)), w^2 = n / (1 + n). ``shares`` (clicks, inputs) and ``silent`` (inputs,) are w times the shares of
+    each input's light that go to each detector that clicks, and w times that to none of the silent ones; ``dark``: probability that a
+    detector in the dark is silent. Returns the probability over the product of sqrt(1 - w^2), and the sum of the terms' sizes. Inclusion
+    and exclusion as in `all_click_precisely`. Inputs must come in eights (some with w = 0).
+    """
+    clicks, inputs = shares.shape
+    left, product = np.zeros((clicks + 1, 2, inputs)), np.empty((2, LANES))
+    owner, weights = np.zeros(clicks + 1, np.int64), np.zeros((clicks + 1, 2))
+    left[0, 0], weights[0, 0] = silent, 1.0
+    total, size, nothing = (0.0, 0.0), 0.0, np.zeros(inputs)
+    for mask in range(1 << clicks):
+        depth, level, share = -1, 0, nothing
+        if mask:
+            depth = clicks - 1
+            while not mask >> (clicks - 1 - depth) & 1:
+                depth -= 1
+            level, share = owner[depth], shares[depth]
+            weight = _product(weights[level, 0], weights[level, 1], -dark, 0.0)
+            weights[depth + 1, 0], weights[depth + 1, 1] = weight
+            owner[depth + 1 :] = depth + 1
+        factor = _lessen_and_multiply(left[level], left[depth + 1], share, product)
+        term = _quotient(1.0, 0.0, factor[0], factor[1])
+        term = _root(term[0], term[1])
+        term = _product(term[0], term[1], weights[depth + 1, 0], weights[depth + 1, 1])
+        total = _sum(total[0], total[1], term[0], term[1])
+        size += abs(term[0])
     return total[0] + total[1], size

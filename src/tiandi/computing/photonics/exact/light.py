@@ -60,8 +60,12 @@ def _machine_moments(machine: Machine, subsets: IntArray, share: float) -> tuple
     count, size = subsets.shape
     rows = machine.transfer[subsets]
     photons, pairs = np.sinh(machine.squeezing_r) ** 2, np.sinh(2 * machine.squeezing_r) / 2
-    normal = (rows.conj() * photons) @ rows.swapaxes(1, 2)
-    anomalous = (rows * pairs) @ rows.swapaxes(1, 2)
+    if size == 1:
+        squares = rows[:, 0] ** 2
+        normal, anomalous = (np.abs(squares) @ photons)[:, None, None], (squares @ pairs)[:, None, None]
+    else:
+        normal = (rows.conj() * photons) @ rows.swapaxes(1, 2)
+        anomalous = (rows * pairs) @ rows.swapaxes(1, 2)
     matrix = np.empty((count, size, 2, size, 2))
     matrix[:, :, 0, :, 0] = (normal + anomalous).real
     matrix[:, :, 1, :, 1] = (normal - anomalous).real

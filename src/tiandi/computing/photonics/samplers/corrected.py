@@ -29,7 +29,7 @@ NOISE = 1.1
 1.65 W, slopes of three-mode cumulants against the exact ones are 0.96 to 0.98 with 1 and 1.00 to 1.02 with 1.2, while strongly correlated
 12-mode marginals get worse with more of it (computed, a million samples each)."""
 LARGEST_PAIRED_MODES = 2048
-"""Above, only means are put right: a correlation of each pair would take longer to fit, and to draw, than the amplitudes."""
+"""Above, only means are put right: each pair's correlation would take too many draws to find. `wide` finds them without draws."""
 LARGEST_EXACT_MODES = 512
 """Up to which exact covariances are computed, which makes the fit less noisy, and pairs are drawn."""
 FEWEST_DRAWS = 2000

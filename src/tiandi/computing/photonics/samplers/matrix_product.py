@@ -82,6 +82,7 @@ class MatrixProductSampler:
                 _measure(overlaps, amplitudes[rows, site], uniform[rows], samples[rows, site], found)
                 kept[rows] = (found[:, None, :] @ joint)[:, 0]
             vectors = kept
+            del tensor  # Before the next one is built: one tensor is in memory, not two.
         return seen(samples, self._detectors, generator)
 
     def batches(self, number: int, generator: np.random.Generator, batch: int = BATCH) -> Iterator[CountArray]:

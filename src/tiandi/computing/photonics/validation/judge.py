@@ -93,7 +93,12 @@ class Verdict:
                     "samples": score.samples,
                     "figures": {key: _plain(estimate) for key, estimate in score.figures.items()},
                     "odds": [
-                        {**dataclasses.asdict(item), "small_sets": _plain(item.small_sets), "wide": item.wide and _plain(item.wide)}
+                        {
+                            **dataclasses.asdict(item),
+                            "small_sets": _plain(item.small_sets),
+                            "wide": item.wide and _plain(item.wide),
+                            "whole": item.whole and _plain(item.whole),
+                        }
                         for item in score.odds
                     ],
                     "failures": list(score.failures),

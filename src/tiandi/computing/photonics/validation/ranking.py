@@ -133,7 +133,9 @@ def failures(figures: Mapping[str, Estimate], odds: Sequence[Odds] = ()) -> tupl
             told.add(group.removesuffix("_slope"))
     for item in odds:
         against = [
-            estimate for estimate in (item.small_sets, item.wide) if estimate is not None and estimate.value < -CERTAIN * estimate.error
+            estimate
+            for estimate in (item.small_sets, item.wide, item.whole)
+            if estimate is not None and estimate.value < -CERTAIN * estimate.error
         ]
         if against:
             found.append(f"{item.mock_up} light explains the samples better than the ideal machine ({against[0].value:.2g} nats a sample)")
