@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import subprocess
 import sys
@@ -27,7 +28,8 @@ QUBITS, SEED, WARM_QUBITS = 504, 1, 12
 WALL_GOAL_S, MEMORY_GOAL_GIB = 180.0, 4.0
 SIZES = (66, 176, 504, 1000, 2000)
 EXPONENT_GOAL = 1.15
-"""Of the time against the number of qubits, fitted: 1 is linear."""
+"""Of the processor time of all cores against the number of qubits, fitted: 1 is linear. Wall time is told beside it; it depends on what
+else the machine does."""
 NONE_WRONG = 0.5
 """Goal of counts that must be 0."""
 
@@ -40,7 +42,9 @@ def benchmark_control_bringup() -> list[Figure]:
 def measured(qubits: int) -> dict[str, Any]:
     """Bring a chip up in a process of its own: seconds, GiB, score, counts."""
     command = [sys.executable, __file__, "one", str(qubits)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # Other figures are those of one core, this one of all there are.
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -77,13 +81,19 @@ def figures(found: dict[str, Any]) -> list[Figure]:
 def scaling() -> list[Figure]:
     """Cost against the number of qubits, and peak memory at the largest chip."""
     runs = [measured(qubits) for qubits in SIZES]
-    sizes, times = ([math.log(run[name]) for run in runs] for name in ("qubits", "wall_s"))
+    sizes, times = ([math.log(run[name]) for run in runs] for name in ("qubits", "processor_s"))
     middle = sum(sizes) / len(sizes)
-    exponent = sum((size - middle) * wall for size, wall in zip(sizes, times, strict=True)) / sum((size - middle) ** 2 for size in sizes)
-    told = ", ".join(f"{run['qubits']}: {run['wall_s']:.0f} s, {run['memory_gib']:.2f} GiB" for run in runs)
+    exponent = sum((size - middle) * spent for size, spent in zip(sizes, times, strict=True)) / sum((size - middle) ** 2 for size in sizes)
+    told = ", ".join(
+        f"{run['qubits']}: {run['processor_s']:.0f} s ({run['wall_s']:.0f} s of wall), {run['memory_gib']:.2f} GiB" for run in runs
+    )
     return [
         Figure(
-            f"Control: power of the number of qubits that time grows with, {SIZES[0]} to {SIZES[-1]:,}", exponent, EXPONENT_GOAL, "", told
+            f"Control: power of the number of qubits that processor time grows with, {SIZES[0]} to {SIZES[-1]:,}",
+            exponent,
+            EXPONENT_GOAL,
+            "",
+            told,
         ),
         Figure(f"Control: peak memory with {SIZES[-1]:,} qubits", runs[-1]["memory_gib"], MEMORY_GOAL_GIB, "GiB"),
     ]
@@ -101,15 +111,16 @@ def _one(qubits: int) -> dict[str, Any]:
         spent[step.experiment] = spent.get(step.experiment, 0.0) + now - last[0]
         last[0] = now
 
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     session = open_session(twin, standard_graph(), progress=told)
     walk = bring_up(session)
-    wall_s = time.perf_counter() - began
+    wall_s, processor_s = time.perf_counter() - began, time.process_time() - began_cpu
     memory_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {
         "qubits": qubits,
         "couplers": len(twin.electronics.couplers),
         "wall_s": wall_s,
+        "processor_s": processor_s,
         "memory_gib": memory_gib,
         "laboratory_s": walk.ended_s,
         "slowest": sorted(spent.items(), key=lambda item: -item[1])[:6],

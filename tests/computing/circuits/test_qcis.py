@@ -104,8 +104,8 @@ def write_names() -> set[str]:
     ("text", "line", "token", "limit"),
     [
         ("H Q0\nh Q1", 2, "h", "must begin with one of"),
-        ("PXY Q0 0 30 0.2 4e9 0 0.1 0", 1, "PXY Q0", "control system"),
-        ("B Q0 Q1\nPZ0 G3 1 40", 2, "PZ0 G3", "control system"),
+        ("PXY Q0 0 30 0.2 4e9 0 0.1 0", 1, "PXY Q0", "read_pulses"),
+        ("B Q0 Q1\nPZ0 G3 1 40", 2, "PZ0 G3", "read_pulses"),
         ("B Q0 G3", 1, "G3", "pulse programs only"),
         ("RZ Q0 nan", 1, "nan", "finite"),
         ("RZ Q0 1e999", 1, "1e999", "finite"),

@@ -29,7 +29,7 @@ def electronics(rows: int = 3, columns: int = 4, *, multiplexing: int = 8) -> El
     return Electronics(
         "bench", qubits, couplers, np.stack([number.ravel() // columns, number.ravel() % columns], axis=1), number.ravel() // columns,
         multiplexing, np.linspace(4.8e9, 5.2e9, qubits), np.full(qubits, -2.5e8), np.full(qubits, 6.5e9), np.ones(qubits), np.ones(pairs),
-        np.full(pairs, 1e7), 5e8, 1e9, 14, 14, 4e8, 0.5, 2.0,
+        np.full(pairs, 1e7), np.full(qubits, 5e7), 5e8, 1e9, 14, 14, 4e8, 0.5, 2.0,
     )  # fmt: skip
 
 

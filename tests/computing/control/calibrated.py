@@ -26,6 +26,7 @@ def calibrated(rows: int = 3, columns: int = 4) -> Knowledge:
         chip.learn("qubit", name, qubits, values, np.abs(values) * 1e-3, measured_s=100.0)
     chip.parameters["half_pi_error"].value[2] = np.nan
     chip.learn("coupler", "cz_error", couplers[1:], random.uniform(2e-3, 6e-3, len(couplers) - 1), 1e-4, measured_s=100.0)
+    chip.learn("coupler", "cz_duration_ns", couplers, np.where(couplers % 2, 52.0, 65.0), 1.0, measured_s=100.0)
     chip.learn("coupler", "coupling_hz", couplers, random.uniform(8e6, 1.2e7, len(couplers)), 1e5, measured_s=100.0)
     chip.settings.flux_bias_v[:] = random.normal(0.2, 0.02, len(qubits))
     chip.settings.coupler_bias_v[:] = random.normal(0.3, 0.02, len(couplers))

@@ -41,6 +41,7 @@ def test_errors_are_pauli_errors_and_what_is_not_known_does_not_work() -> None:
     assert found.single_qubit_error[0] == pytest.approx(1.5 * chip["half_pi_error"][0])
     works = found.coupler_works
     assert found.two_qubit_error[works] == pytest.approx(1.25 * chip["cz_error"][works])
+    assert found.two_qubit_gate_s == pytest.approx(65e-9)
     assert found.t2_s[0] == pytest.approx(chip["t2_echo_s"][0])
     for values in (found.single_qubit_error, found.t1_s, found.two_qubit_error):
         assert np.isfinite(values).all()

@@ -6,7 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +20,9 @@ from hypothesis import strategies as st
 from tests.computing.control.bench import cold, electronics
 from tiandi.computing.control.graph import Condition, Progress
 from tiandi.computing.control.knowledge import Knowledge
+from tiandi.computing.control.state_text import read_state, state_lines
 from tiandi.computing.control.store import KEPT, Store
+from tiandi.computing.instruments.instrument import Electronics
 from tiandi.errors import StateError
 
 WRITER = """
@@ -149,12 +155,16 @@ def test_history_is_kept_and_bounded(tmp_path: Path) -> None:
         ("\nq07 = 8", "\nq77 = 8", "must be a qubit"),
         ("\nq07 = 8", "\nq07 = 99", "must be a whole number from 0 to 11"),
         ("[settings.flux_bias_v]", "[settings.flux_bias]", "must be one of"),
-        ("[electronics]", "[electronic]", "is not a state of a calibration"),
+        ("[electronics]", "[electronic]", r"\[electronics\] = 'missing': must be a section"),
         ('element = "qubit"', 'element = "cat"', "must be one of qubit, coupler"),
         ("[qubit.frequency_hz]\nq00 = [", "[qubit.frequency_hz]\nq00 = [1.0, ", "calibration"),
         ("q00 = [", "q00 = [[", "cannot be read"),
         ("[settings.flux_bias_v]\nq00 = ", "[settings.flux_bias_v]\nq00 = nan # ", "must be finite"),
-        ("[settings.drive_offset]\nq02 = ", "[settings.drive_offset]\nq02 = 1.0 # ", "is not a state"),
+        (
+            "[settings.drive_offset]\nq02 = ",
+            "[settings.drive_offset]\nq02 = 1.0 # ",
+            r"\[settings.drive_offset\].*is not what stands there",
+        ),
         ("[qubit.frequency_hz]\nq00 = [", "[qubit.frequency_hz]\nq00 = [inf, 1.0, 1.0] # ", "must be finite"),
         ("\nqubits = 12", "\nqubits = 4000000000000", "qubits"),
         ("\nqubits = 12", "\nqubits = 11", "electronics"),
@@ -171,6 +181,43 @@ def test_a_file_that_cannot_stand_is_refused_with_its_place(tmp_path: Path, old:
     store.file.write_text(text.replace(old, new, 1))
     with pytest.raises(StateError, match=words):
         store.load()
+
+
+def written() -> dict[str, Any]:
+    return tomllib.loads("\n".join(state_lines(*full(), 33.0)))
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(Electronics)])
+def test_a_field_that_an_older_version_did_not_write_is_named_with_what_to_do(name: str) -> None:
+    raw = written()
+    del raw["electronics"][name]
+    with pytest.raises(StateError, match=rf"calibration\.toml: \[electronics\] {name} = 'missing': .*--cold"):
+        read_state(raw, "calibration.toml")
+
+
+WRONG = st.sampled_from(["x", "nan", "", -1, 10**30, True, float("nan"), [], [[]], ["x"], [1, [2]], {}, {"q00": 1}, {"x": [1]}])
+
+
+@given(st.data())
+@settings(max_examples=400, deadline=None)
+def test_whatever_is_missing_or_of_another_type_is_one_error_that_names_file_and_place(data: st.DataObject) -> None:
+    raw = written()
+    place: Any = raw
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        inner = place[key]
+        if not isinstance(inner, dict | list) or not inner or data.draw(st.booleans()):
+            break
+        place = inner
+    if data.draw(st.booleans()):
+        del place[key]
+    else:
+        place[key] = data.draw(WRONG)
+    with suppress(StateError):
+        read_state(raw, "calibration.toml")
+        return
+    with pytest.raises(StateError, match=r"^calibration\.toml: \S"):
+        read_state(raw, "calibration.toml")
 
 
 CLAIM = """

@@ -26,6 +26,7 @@ DESIGN_ANHARMONICITY_HZ = -240e6
 DESIGN_RESONATOR_HZ, RESONATOR_SPACING_HZ = 6.30e9, 60e6
 DESIGN_VOLT, DESIGN_COUPLER_VOLT = 1.6, 1.6
 DESIGN_COUPLING_HZ = -12e6
+DESIGN_RABI_HZ = 60e6
 DRIVE_RATE_HZ, FLUX_RATE_HZ = 0.5e9, 1.0e9
 """EZQ 2.x (from an installed package, cqlib)."""
 DEFECTS = 6
@@ -205,10 +206,10 @@ def _neighbours(layout: Layout) -> tuple[IntArray, IntArray, FloatArray]:
 
 
 def _drive_matrix(layout: Layout, generator: np.random.Generator) -> tuple[IntArray, IntArray, ComplexArray]:
-    """A qubit's own line turns it at about 60 MHz at amplitude 1; a neighbour's reaches it 34 dB below, a diagonal one's 50 dB."""
+    """A qubit's own line turns it at about the design's rate; a neighbour's reaches it 34 dB below, a diagonal one's 50 dB."""
     own = np.arange(len(layout.position))
     row, column, far = _neighbours(layout)
-    rate = 60e6 * (1 + 0.1 * generator.standard_normal(len(own)))
+    rate = DESIGN_RABI_HZ * (1 + 0.1 * generator.standard_normal(len(own)))
     crossed = (
         rate[row]
         * np.where(far < 1.2, 0.02, 0.003)

@@ -7,8 +7,6 @@ change populations by 1e-6 after the pulses of gates, by 3e-4 at full scale up t
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +22,7 @@ from tiandi.computing.chip.parameters import (
     DESIGN_ANHARMONICITY_HZ,
     DESIGN_COUPLER_VOLT,
     DESIGN_COUPLING_HZ,
+    DESIGN_RABI_HZ,
     DESIGN_RESONATOR_HZ,
     DESIGN_VOLT,
     DRIVE_RATE_HZ,
@@ -39,7 +38,7 @@ from tiandi.computing.chip.playing import entries_of, play, program_ns
 from tiandi.computing.chip.reading import measure_program, reset_populations
 from tiandi.computing.chip.truth import Truth, truth_of
 from tiandi.computing.chip.xiaohong import PER_FEED_LINE, layout
-from tiandi.computing.instruments.instrument import Electronics, Settings, Spectrum, idle
+from tiandi.computing.instruments.instrument import Electronics, Settings, Spectrum, copied, idle
 from tiandi.computing.instruments.program import Program, Reading
 from tiandi.errors import InputError
 from tiandi.limits import require_each_within, require_within
@@ -83,7 +82,7 @@ class ChipTwin:
     def configure(self, settings: Settings) -> None:
         """Take all of ``settings``, or none and raise InputError."""
         check_settings(self._electronics, settings)
-        self._settings = deepcopy(settings)
+        self._settings = copied(settings)
 
     def rest(self, time_s: float) -> None:
         """Let laboratory time pass, up to a month."""
@@ -133,7 +132,7 @@ class ChipTwin:
     @property
     def settings(self) -> Settings:
         """A copy of what is set."""
-        return deepcopy(self._settings)
+        return copied(self._settings)
 
     def _played(self, bench: Bench, program: Program) -> FloatArray:
         """(T, P, 3), or with two measures (T, P, 3, 3): populations when the measurement begins.
@@ -206,6 +205,7 @@ def _electronics(qubits: int) -> Electronics:
         design_volt_per_flux_quantum=everywhere(DESIGN_VOLT),
         design_coupler_volt_per_flux_quantum=everywhere(DESIGN_COUPLER_VOLT, couplers),
         design_coupling_hz=everywhere(DESIGN_COUPLING_HZ, couplers),
+        design_rabi_hz=everywhere(DESIGN_RABI_HZ),
         drive_rate_hz=DRIVE_RATE_HZ,
         flux_rate_hz=FLUX_RATE_HZ,
         drive_bit=14,

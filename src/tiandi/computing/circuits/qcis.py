@@ -91,9 +91,8 @@ def _read_line(words: list[str], line: int, known: dict[str, int], operations: l
         steps = read_number(words[2], LANGUAGE, line, "a time in steps of 0.5 ns", LONGEST_WAIT_STEP)
         operations.append(Operation(DELAY, qubits, (steps / WAITING_STEP_PER_S,)))
     elif name in PULSES:
-        raise wrong(
-            LANGUAGE, line, " ".join(words), "pulses run on a machine's control system, which this cloud does not open; write gates"
-        )
+        limit = "is a pulse: write gates, or have tiandi.computing.instruments.pulses.read_pulses make a program for an instrument of it"
+        raise wrong(LANGUAGE, line, " ".join(words), limit)
     else:
         raise wrong(LANGUAGE, line, name, f"must begin with one of {', '.join(NAMES)}")
 

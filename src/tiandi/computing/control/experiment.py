@@ -91,7 +91,7 @@ class Experiment(Protocol):
     def measure(self, knowledge: Knowledge, targets: IntArray) -> Measurement:
         """A generator: it yields requests, is sent the answer to each, and returns its findings.
 
-        ``reading = yield Program(...)``; ``yield settings`` has settings taken: a copy (`knowledge.copied`) of those of the knowledge,
+        ``reading = yield Program(...)``; ``yield settings`` has settings taken: a copy (`instrument.copied`) of those of the knowledge,
         changed only on the lines of its targets; ``spectrum = yield Look(lines)`` looks at mixers. All targets were measured by what
         stands in ``after``: ``knowledge["frequency_hz"][targets]``. `control.experiments.gates` has calibrated pulses, `control.fitting`
         batched fits, `control.diagnosing` reasons for fits that failed.

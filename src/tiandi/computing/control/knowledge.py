@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,15 +12,6 @@ from tiandi.computing.instruments.instrument import Electronics, Settings
 from tiandi.computing.instruments.program import FloatArray, IntArray
 
 Element = Literal["qubit", "coupler"]
-
-
-def copied(settings: Settings) -> Settings:
-    """Settings that may be changed without changing these; `copy.deepcopy` takes each of thousands of compensations apart."""
-    new = copy(settings)
-    for name, value in vars(settings).items():
-        if isinstance(value, np.ndarray | dict):
-            setattr(new, name, value.copy())
-    return new
 
 
 @dataclass(eq=False)

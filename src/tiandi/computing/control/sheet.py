@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tiandi.computing.control.experiments.gates import GATE_NS
+from tiandi.computing.control.experiments.pairing import designed_cz_ns
 from tiandi.computing.control.knowledge import Knowledge
 from tiandi.computing.control.writing import write_whole
 from tiandi.computing.instruments.program import FloatArray
@@ -45,8 +47,9 @@ _DURATIONS = ("single_qubit_gate_s", "two_qubit_gate_s", "readout_s")
 _SOURCE = "measured by tiandi's control system"
 
 
-def calibration_of(knowledge: Knowledge, *, gate_ns: float = 30.0, two_qubit_gate_ns: float = 40.0) -> Calibration:
-    """What a control system measured, as a calibration. T2 is that of the echo where it was measured, else that of Ramsey fringes.
+def calibration_of(knowledge: Knowledge) -> Calibration:
+    """What a control system measured, as a calibration. T2 is that of the echo where it was measured, else that of Ramsey fringes; the
+    two-qubit gates take as long as the longest of them, for which those of a layer wait.
 
     A qubit works if all its figures are known and it is not flagged; a coupler if both its qubits work and its CZ was benchmarked. Where an
     element does not work its figures are the medians of those that do. Errors: "half_pi_error" and "cz_error" are average infidelities and
@@ -82,18 +85,20 @@ def calibration_of(knowledge: Knowledge, *, gate_ns: float = 30.0, two_qubit_gat
     pair_works = np.zeros(couplers, bool)
     pair_works[knowledge.sound("coupler")] = True
     pair_works &= works[electronics.couplers].all(axis=1) & np.isfinite(error)
+    length_ns = of("cz_duration_ns", couplers)
+    longest_ns = np.max(np.where(pair_works & np.isfinite(length_ns), length_ns, 0.0), initial=0.0) or designed_cz_ns(knowledge)
     filled = {name: np.where(works, values, np.median(values[works])) for name, values in table.items()}
     return Calibration(
         filled["frequency_hz"], filled["anharmonicity_hz"], filled["t1_s"], filled["t2_s"], filled["single_qubit_error"],
         filled["one_for_zero"], filled["zero_for_one"], works,
         np.where(pair_works, error, np.median(error[pair_works]) if pair_works.any() else 0.0), coupling, pair_works,
-        gate_ns * 1e-9, two_qubit_gate_ns * 1e-9, knowledge.settings.readout_duration_ns * 1e-9,
+        GATE_NS * 1e-9, float(longest_ns) * 1e-9, knowledge.settings.readout_duration_ns * 1e-9,
     )  # fmt: skip
 
 
-def write_sheet(path: Path, knowledge: Knowledge, *, name: str, now_s: float, two_qubit_gate_ns: float = 40.0) -> None:
+def write_sheet(path: Path, knowledge: Knowledge, *, name: str, now_s: float) -> None:
     """Write the data sheet of a calibrated chip, whole or not at all; ``name``: what a cloud calls the machine."""
-    calibration, electronics = calibration_of(knowledge, two_qubit_gate_ns=two_qubit_gate_ns), knowledge.electronics
+    calibration, electronics = calibration_of(knowledge), knowledge.electronics
     echoed = "t2_echo_s" in knowledge.parameters and bool(np.isfinite(knowledge["t2_echo_s"][calibration.qubit_works]).all())
     columns = [getattr(calibration, "qubit_works" if one == "works" else one).tolist() for one in _QUBIT[2:]]
     qubits = [[*place, *numbers] for place, numbers in zip(electronics.position.tolist(), zip(*columns, strict=True), strict=True)]

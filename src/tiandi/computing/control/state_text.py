@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, get_args
 
@@ -24,6 +25,7 @@ from tiandi.errors import InputError, StateError
 from tiandi.limits import require_within
 
 FORMAT = 1
+ADVICE = "put it right, or begin anew with `--cold`"
 _LETTERS: dict[Element, str] = {"qubit": "q", "coupler": "c"}
 _ELEMENTS: dict[str, Element] = {"q": "qubit", "c": "coupler"}
 _MOST_TERMS = 16
@@ -67,29 +69,64 @@ def state_lines(knowledge: Knowledge, condition: Condition, now_s: float) -> Ite
 
 
 def read_state(raw: dict[str, Any], file: str) -> tuple[Knowledge, Condition, float]:
-    """What `state_lines` wrote; raises StateError that names file, section and line."""
+    """What `state_lines` wrote; raises StateError that names file, section and line, and what to do."""
     try:
         if raw.get("format") != FORMAT:
-            raise InputError("format", raw.get("format"), f"must be {FORMAT}")
-        electronics = _read_electronics(raw["electronics"])
-        knowledge = Knowledge(electronics, _read_settings(raw.get("settings", {}), electronics))
+            raise InputError("format", raw.get("format"), f"must be {FORMAT}: {ADVICE}")
+        electronics = _read_electronics(_table(raw, "electronics"))
+        knowledge = Knowledge(electronics, _read_settings(_table(raw, "settings", needed=False), electronics))
         for name in ("drive_line", "flux_line"):
-            for index, line in _elements(raw.get(name, {}), "qubit", electronics.qubits, name):
+            for index, line in _elements(_table(raw, name, needed=False), "qubit", electronics.qubits, name):
                 getattr(knowledge, name)[index] = _whole(f"{name}", line, electronics.qubits)
-        for words, reason in raw.get("flags", {}).items():
+        for words, reason in _table(raw, "flags", needed=False).items():
             knowledge.flags.append(_read_flag(knowledge, words, str(reason)))
         for element in get_args(Element):
-            for name, lines in raw.get(element, {}).items():
-                _read_parameter(knowledge, element, name, lines)
+            for name, lines in _tables(raw, element):
+                with _reading(f"[{element}.{name}]"):
+                    _read_parameter(knowledge, element, name, lines)
         _require_sane(knowledge)
-        condition = Condition({name: _read_progress(knowledge, name, lines) for name, lines in raw.get("state", {}).items()})
-        now_s = float(raw["now_s"])
+        condition = Condition()
+        for name, lines in _tables(raw, "state"):
+            with _reading(f"[state.{name}]"):
+                condition.progress[name] = _read_progress(knowledge, name, lines)
+        now_s = _number("now_s", raw.get("now_s"))
         require_within("now_s", now_s, 0.0, LATEST_S)
         return knowledge, condition, now_s
     except InputError as error:
         raise StateError(f"{file}: {error.field}", error.value, error.limit) from None
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Whatever cannot be read within becomes an InputError that says where."""
+    try:
+        yield
+    except InputError:
+        raise
     except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
-        raise StateError("state", file, f"is not a state of a calibration ({type(error).__name__}: {error})") from None
+        raise InputError(where, str(error), f"is not what stands there in the state of a calibration: {ADVICE}") from None
+
+
+def _table(raw: dict[str, Any], name: str, *, needed: bool = True) -> dict[str, Any]:
+    """A section. Raises InputError where it is something else, or is missing and ``needed``."""
+    found = raw.get(name, None if needed else {})
+    if not isinstance(found, dict):
+        raise InputError(f"[{name}]", "missing" if found is None else found, f"must be a section: {ADVICE}")
+    return found
+
+
+def _tables(raw: dict[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names and contents of the sections within a section."""
+    outer = _table(raw, name, needed=False)
+    for inner in outer:
+        with _reading(f"[{name}]"):
+            yield inner, _table(outer, inner)
+
+
+def _number(where: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(where, "missing" if value is None else value, f"must be a number: {ADVICE}")
+    return float(value)
 
 
 def _names(element: Element, count: int) -> list[str]:
@@ -157,18 +194,41 @@ def _settings_lines(settings: Settings, cold: Settings) -> Iterator[str]:
 
 
 def _read_electronics(raw: dict[str, Any]) -> Electronics:
-    kinds: dict[str, Callable[[Any], Any]] = {"str": str, "int": int, "float": float}
-    kinds |= {"IntArray": lambda value: np.array(value, np.int64), "FloatArray": lambda value: np.array(value, np.float64)}
-    found = {each.name: kinds[str(each.type)](raw[each.name]) for each in fields(Electronics)}
-    require_within("electronics: qubits", found["qubits"], 1, _MOST_QUBITS)
-    found["couplers"] = found["couplers"].reshape(-1, 2)
+    found: dict[str, Any] = {}
     for each in fields(Electronics):
-        size = len(found["couplers"]) if "coupl" in each.name else found["qubits"]
-        if isinstance(found[each.name], np.ndarray) and len(found[each.name]) != size:
-            raise InputError(f"electronics: {each.name}", len(found[each.name]), f"must have {size} entries")
-    if found["couplers"].size and not 0 <= found["couplers"].min() <= found["couplers"].max() < found["qubits"]:
-        raise InputError("electronics: couplers", found["couplers"].max().item(), f"must be qubits from 0 to {found['qubits'] - 1}")
+        where = f"[electronics] {each.name}"
+        if each.name not in raw:
+            raise InputError(where, "missing", f"must be there; an older version knew no such field: {ADVICE}")
+        with _reading(where):
+            found[each.name] = _of_kind(str(each.type), where, raw[each.name])
+    require_within("[electronics] qubits", found["qubits"], 1, _MOST_QUBITS)
+    for each in fields(Electronics):
+        held = found[each.name]
+        if not isinstance(held, np.ndarray):
+            continue
+        count = len(held) if each.name == "couplers" else len(found["couplers"]) if "coupl" in each.name else found["qubits"]
+        shape = (count, 2) if each.name in ("couplers", "position") else (count,)
+        if held.size != math.prod(shape) or (held.size and held.shape != shape):
+            raise InputError(f"[electronics] {each.name}", held.shape, f"must have the shape {shape}")
+        found[each.name] = held.reshape(shape)
+    ends = found["couplers"]
+    if ends.size and not 0 <= ends.min() <= ends.max() < found["qubits"]:
+        raise InputError("[electronics] couplers", ends.max().item(), f"must be qubits from 0 to {found['qubits'] - 1}")
     return Electronics(**found)
+
+
+def _of_kind(kind: str, where: str, value: Any) -> Any:
+    """A word, a number, or an array of numbers, as a field of Electronics is declared."""
+    if kind == "float":
+        return _number(where, value)
+    if kind in ("str", "int"):
+        if type(value).__name__ != kind:
+            raise InputError(where, value, f"must be a {'text' if kind == 'str' else 'whole number'}: {ADVICE}")
+        return value
+    array = np.array(value)
+    if not isinstance(value, list) or (array.size and array.dtype.kind not in ("i" if kind == "IntArray" else "if")):
+        raise InputError(where, value, f"must be a list of {'whole ' if kind == 'IntArray' else ''}numbers: {ADVICE}")
+    return array.astype(np.int64 if kind == "IntArray" else np.float64)
 
 
 def _require_sane(knowledge: Knowledge) -> None:
@@ -184,26 +244,31 @@ def _require_sane(knowledge: Knowledge) -> None:
 
 
 def _read_settings(raw: dict[str, Any], electronics: Electronics) -> Settings:
-    terms = _whole("settings.predistortion_terms", raw.get("predistortion_terms", {}).get("value", 3), _MOST_TERMS + 1)
-    settings = idle(electronics, terms)
+    terms = _table(raw, "predistortion_terms", needed=False).get("value", 3)
+    settings = idle(electronics, _whole("[settings.predistortion_terms]", terms, _MOST_TERMS + 1))
     known = {each.name for each in fields(settings)}
-    for name, lines in raw.items():
+    for name in raw:
         if name == "predistortion_terms":
             continue
         if name not in known:
             raise InputError("settings", name, f"must be one of {', '.join(sorted(known))}")
-        held = getattr(settings, name)
-        if isinstance(held, dict):
-            for words, share in lines.items():
-                line, other = words.split()
-                held[int(line), int(other)] = float(share)
-        elif isinstance(held, np.ndarray):
-            element: Element = "coupler" if name.startswith("coupler_") else "qubit"
-            for index, value in _elements(lines, element, len(held), f"settings.{name}"):
-                held[index] = _unpacked(value, held)
-        else:
-            setattr(settings, name, float(lines["value"]))
+        with _reading(f"[settings.{name}]"):
+            _read_setting(settings, name, _table(raw, name))
     return settings
+
+
+def _read_setting(settings: Settings, name: str, lines: dict[str, Any]) -> None:
+    held = getattr(settings, name)
+    if isinstance(held, dict):
+        for words, share in lines.items():
+            line, other = words.split()
+            held[int(line), int(other)] = _number(f"[settings.{name}] {words}", share)
+    elif isinstance(held, np.ndarray):
+        element: Element = "coupler" if name.startswith("coupler_") else "qubit"
+        for index, value in _elements(lines, element, len(held), f"settings.{name}"):
+            held[index] = _unpacked(value, held)
+    else:
+        setattr(settings, name, _number(f"[settings.{name}] value", lines.get("value")))
 
 
 def _unpacked(value: Any, held: NDArray[Any]) -> Any:
@@ -222,7 +287,7 @@ def _elements(lines: dict[str, Any], element: Element, count: int, section: str)
 
 
 def _whole(field: str, value: Any, below: int) -> int:
-    if not isinstance(value, int) or not 0 <= value < below:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < below:
         raise InputError(field, value, f"must be a whole number from 0 to {below - 1}")
     return value
 

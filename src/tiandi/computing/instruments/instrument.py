@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,6 +35,8 @@ class Electronics:
     """(couplers,)."""
     design_coupling_hz: FloatArray
     """(couplers,): the strongest coupling that a coupler can make."""
+    design_rabi_hz: FloatArray
+    """(qubits,): how fast a qubit turns while its drive line plays at full scale."""
     drive_rate_hz: float
     flux_rate_hz: float
     drive_bit: int
@@ -114,6 +117,15 @@ def idle(electronics: Electronics, terms: int = 3) -> Settings:
         readout_frequency_hz=electronics.design_resonator_hz.copy(),
         readout_amplitude=nothing(),
     )
+
+
+def copied(settings: Settings) -> Settings:
+    """Settings that may be changed without changing these; `copy.deepcopy` takes each of thousands of compensations apart."""
+    new = copy(settings)
+    for name, value in vars(settings).items():
+        if isinstance(value, np.ndarray | dict):
+            setattr(new, name, value.copy())
+    return new
 
 
 @dataclass(frozen=True, eq=False)

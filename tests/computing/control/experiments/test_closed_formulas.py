@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 from tiandi.computing.control.experiments.arcs import Arcs
 from tiandi.computing.control.experiments.cliffords import PULSES, X_HALF, group, sequences
-from tiandi.computing.control.experiments.drive_crosstalk import AMPLITUDE, turning_rate
+from tiandi.computing.control.experiments.drive_crosstalk import turning_rate
 from tiandi.computing.control.experiments.fine_amplitude import CONTRAST, train_error, trains
 from tiandi.computing.control.experiments.flux_crosstalk import PHASES, fringe
 from tiandi.computing.control.experiments.frequency_allocation import allocate, next_nearest
 from tiandi.computing.control.experiments.fringe_fit import fit_fringes
+from tiandi.computing.control.experiments.gates import FULL_SCALE
 from tiandi.computing.control.experiments.node import neighbours
 from tiandi.computing.control.experiments.qubit_spectroscopy import Scan, shuffled, steady, strongest, unshuffled
+from tiandi.computing.control.experiments.t1 import SECOND, longer_by_thermal
 from tiandi.computing.control.experiments.timing import dip
 from tiandi.computing.control.experiments.wiring import rounds, swapped, taken
-from tiandi.computing.control.fitting import shot_noise
+from tiandi.computing.control.fitting import fit_decay, shot_noise
 
 SEED = 20240425
 
@@ -95,7 +98,7 @@ def test_a_dip_is_found_between_the_steps() -> None:
 def test_slow_turning_by_crosstalk_is_told_from_its_start() -> None:
     length = np.array([0.0, 40, 80, 120, 160, 210]) - 4.0
     rate = np.array([0.5e-3, 2e-3, 6e-3])
-    signal = 0.03 + 0.45 * (1 - np.cos(2 * np.pi * AMPLITUDE * rate[:, None] * np.maximum(length, 0)))
+    signal = 0.03 + 0.45 * (1 - np.cos(2 * np.pi * FULL_SCALE * rate[:, None] * np.maximum(length, 0)))
     found, error = turning_rate(np.maximum(length, 0.0), signal, 10_000)
     assert np.abs(found / rate - 1).max() < 0.1
     assert (error > 0).all()
@@ -219,3 +222,13 @@ def test_what_answers_to_another_line_is_scattered_and_a_line_is_not() -> None:
     assert there.all()
     assert height[0] < 1.2
     assert steady(np.array([[0.0, 0.0, 1.0, 0.0, 0.0]])).max() == 0.0
+
+
+def test_t1_of_a_warm_qubit_is_freed_of_what_state_2_adds() -> None:
+    """Rate equations of a ladder, integrated step by step: what is not in 0 decays slower by the share that is taken off."""
+    up = 0.03
+    flow = np.array([[-up, 1.0 - up, 0.0], [up, -1.0 - up, 2.0 - 2.0 * up], [0.0, 2.0 * up, -2.0 + 2.0 * up]])
+    solved = solve_ivp(lambda _, state: flow @ state, (0.0, 5.0), [up, 1.0 - up, 0.0], t_eval=SECOND, rtol=1e-10, atol=1e-12)
+    fit = fit_decay(SECOND[None], 1.0 - solved.y[:1], np.full((1, len(SECOND)), 0.01))
+    assert fit["time"][0] > 1.015
+    assert fit["time"][0] / (1.0 + up * longer_by_thermal()) == pytest.approx(1.0, abs=1e-3)

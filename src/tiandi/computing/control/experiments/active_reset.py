@@ -13,7 +13,8 @@ import numpy as np
 from tiandi.computing.control.experiment import Findings, Measurement
 from tiandi.computing.control.experiments.gates import GATE_NS, counting, excited, gates
 from tiandi.computing.control.experiments.node import HOUR_S, Node, column, verdicts
-from tiandi.computing.control.knowledge import Knowledge, copied
+from tiandi.computing.control.knowledge import Knowledge
+from tiandi.computing.instruments.instrument import copied
 from tiandi.computing.instruments.program import IntArray, Reading
 
 SHOTS = 4_000

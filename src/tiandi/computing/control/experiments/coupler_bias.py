@@ -2,14 +2,14 @@
 
 Between two half turns of the first qubit a pulse of growing voltage is played on the coupler; the second qubit is in 0 or in 1. The
 difference of the two phases is ZZ, which goes with the square of the coupling and grows fast on either side of the coupler's sweet spot.
-A second scan, longer and around the zero that the first one lets expect, finds it as the zero of that square. A coupler whose voltage
-changes nothing is broken.
+A second scan, longer and around the zero that the first one lets expect, finds it as the zero of that square. Where it does not, a third
+scan, wider and longer still, takes off what ZZ does during the half turns, and may find a stretch too quiet to have a zero one could tell:
+its middle does as well. A coupler whose voltage changes nothing is broken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,18 +18,22 @@ from numpy.typing import NDArray
 
 from tiandi.computing.control.experiment import Curves, Findings, Measurement, Request
 from tiandi.computing.control.experiments.node import HOUR_S, column, verdicts
-from tiandi.computing.control.experiments.pairing import QUADRATURES, PairNode, Pairs, fringe_steps, only, pairs_of, phasors
+from tiandi.computing.control.experiments.pairing import MOST_LIMIT, QUADRATURES, PairNode, Pairs, fringe_steps, only, pairs_of, phasors
 from tiandi.computing.control.fitting import levenberg_marquardt
 from tiandi.computing.control.knowledge import Flag, Knowledge
+from tiandi.computing.instruments.instrument import copied
 from tiandi.computing.instruments.program import FloatArray, Flux, IntArray, Reading, Shape
 
-SCAN_V, SCAN_NS, SCAN_SHOTS = np.linspace(0.12, 0.64, 14), 120.0, 1_500
-"""One side of the sweet spot, far enough for couplings of some megahertz at 1.6 V per flux quantum."""
-FINE_V, FINE_NS, FINE_SHOTS = np.linspace(-0.12, 0.08, 9), 400.0, 6_000
+SCAN, SCAN_NS, SCAN_SHOTS = np.linspace(0.075, 0.4, 14), 120.0, 1_500
+FURTHER = np.linspace(0.425, 0.6, 8)
+"""One side of the sweet spot in flux quanta of the design; and beyond, for those that have not coupled by then."""
+FINE, FINE_NS, FINE_SHOTS = np.linspace(-0.075, 0.05, 9), 400.0, 6_000
 STRONG_RAD = 0.5
 """The ZZ phase of a coupling of some megahertz."""
-BACK_V = 0.14
+BACK = 0.0875
 """From there back to zero, as the scan lets expect it."""
+QUIET, QUIET_NS, QUIET_RAD = np.linspace(-0.19, -0.04, 13), 1_000.0, 0.15
+"""Beside the voltage of strong coupling, for a zero that was not found; a phase below this is a ZZ of less than 24 kHz."""
 DULL_RAD = 0.25
 """A coupler that works changes its phase by more than this somewhere; the phase of one at its sweet spot for good has noise of 0.03."""
 FAINT = 0.08
@@ -48,33 +52,35 @@ class CouplerBias(PairNode):
     def measure(self, knowledge: Knowledge, targets: IntArray) -> Measurement:
         pair = pairs_of(knowledge, targets)
         static = knowledge.settings.coupler_bias_v[targets]
-        phase, contrast = yield from self._phases(knowledge, pair, SCAN_V - column(static), SCAN_NS)
-        works = contrast > 0.6 * np.median(contrast, axis=1, keepdims=True)
-        strong = ~works | (np.abs(phase) > STRONG_RAD)
-        above = _first(phase, strong) - static
-        faint = np.median(contrast, axis=1) < FAINT
-        dull = ~faint & works.all(axis=1) & (np.abs(phase - np.median(phase, axis=1, keepdims=True)).max(axis=1) < DULL_RAD)
+        quantum = knowledge.electronics.design_coupler_volt_per_flux_quantum[targets]
+        above, dull, faint = yield from self._strong(knowledge, pair, static, quantum)
         unseen = ~dull & ~faint & ~np.isfinite(above)
-        chosen = np.nan_to_num(static + above, nan=float(SCAN_V[-1])) - BACK_V - static
-        volt = column(chosen) + FINE_V
+        chosen = np.nan_to_num(above, nan=0.4 * quantum.mean()) - BACK * quantum
+        volt = column(chosen) + column(quantum) * FINE
         fine, _ = yield from self._phases(knowledge, pair, volt, FINE_NS, FINE_SHOTS)
         zero, error, model, lost = _zero(volt, fine)
         again = np.flatnonzero(lost & ~dull & ~faint & ~unseen)
         if len(again):
             # The first scan was a little out; the parabola says where to.
-            volt[again] += column(np.clip(np.nan_to_num(zero[again] - chosen[again]), -0.1, 0.1))
+            reach = 0.0625 * quantum[again]
+            volt[again] += column(np.clip(np.nan_to_num(zero[again] - chosen[again]), -reach, reach))
             fine[again], _ = yield from self._phases(knowledge, pairs_of(knowledge, targets[again]), volt[again], FINE_NS, FINE_SHOTS)
             zero, error, model, lost = _zero(volt, fine)
-        reason = f"its voltage changes the ZZ phase by no more than {DULL_RAD} rad within {SCAN_V[-1]} V: its flux line does not reach it"
+            again = again[lost[again]]
+        if len(again):
+            zero[again], error[again], lost[again] = yield from self._quiet(
+                knowledge, pairs_of(knowledge, targets[again]), above[again], quantum[again]
+            )
+        reason = f"no voltage changes its ZZ phase by more than {DULL_RAD} rad: its flux line does not reach it"
         result = verdicts(
             len(targets),
             (faint, "no fringes between the half turns: the phase of the first qubit decays at once"),
             (dull, reason),
-            (unseen, f"the coupling does not grow within {SCAN_V[-1]} V"),
+            (unseen, f"the coupling does not grow within {FURTHER[-1]} flux quanta of the design"),
             (lost, "no zero of the coupling where the scan lets expect it"),
         )
         take = np.asarray(result == "", bool)
-        settings = deepcopy(knowledge.settings)
+        settings = copied(knowledge.settings)
         settings.coupler_bias_v[targets[take]] = static[take] + zero[take]
         yield settings
         return Findings(
@@ -84,6 +90,40 @@ class CouplerBias(PairNode):
             [Flag("coupler", int(coupler), "coupler broken", reason) for coupler in targets[dull]],
             Curves(volt, fine, model, "coupler pulse (V)", "ZZ phase (rad)"),
         )
+
+    def _strong(
+        self, knowledge: Knowledge, pair: Pairs, static: FloatArray, quantum: FloatArray
+    ) -> Generator[Request, Any, tuple[FloatArray, NDArray[np.bool_], NDArray[np.bool_]]]:
+        """(targets,) each: lowest pulse at which the coupling is strong, NaN for none; whether no pulse does anything; whether there are
+        no fringes.
+        """
+        most = MOST_LIMIT * knowledge.electronics.flux_limit_v
+        volt = np.minimum(column(quantum) * SCAN, most) - column(static)
+        phase, contrast = yield from self._phases(knowledge, pair, volt, SCAN_NS)
+        faint = np.median(contrast, axis=1) < FAINT
+        above, dull = _first(volt, phase, contrast)
+        some = np.flatnonzero(~faint & ~np.isfinite(above))
+        if len(some):
+            beyond = np.minimum(column(quantum[some]) * FURTHER, most) - column(static[some])
+            found = yield from self._phases(knowledge, pairs_of(knowledge, pair.coupler[some]), beyond, SCAN_NS)
+            both = [np.concatenate([one[some], more], axis=1) for one, more in zip((volt, phase, contrast), (beyond, *found), strict=True)]
+            above[some], dull[some] = _first(*both)
+        return above, dull & ~faint, faint
+
+    def _quiet(
+        self, knowledge: Knowledge, pair: Pairs, above: FloatArray, quantum: FloatArray
+    ) -> Generator[Request, Any, tuple[FloatArray, FloatArray, NDArray[np.bool_]]]:
+        """(targets,) each: zero of the coupling, or middle of where it is too faint to be seen; uncertainty; whether there is neither."""
+        volt = column(above) + column(quantum) * QUIET
+        within, _ = yield from self._phases(knowledge, pair, np.zeros((len(volt), 1)), 2.0 * EDGE.edge_ns, FINE_SHOTS)
+        phase, _ = yield from self._phases(knowledge, pair, volt, QUIET_NS, FINE_SHOTS)
+        phase = np.angle(np.exp(1j * (phase - within)))
+        zero, error, _, lost = _zero(volt, phase)
+        quiet = np.abs(phase) < QUIET_RAD
+        count = np.maximum(quiet.sum(axis=1), 1)
+        step = volt[:, 1] - volt[:, 0]
+        zero = np.where(lost, (volt * quiet).sum(axis=1) / count, zero)
+        return zero, np.where(lost, count * step / np.sqrt(12.0), error), lost & ~quiet.any(axis=1)
 
     def _phases(
         self, knowledge: Knowledge, pair: Pairs, volt: FloatArray, time_ns: float, shots: int = SCAN_SHOTS
@@ -100,15 +140,20 @@ class CouplerBias(PairNode):
         return np.angle(both[:, :, 1] * both[:, :, 0].conj()), np.abs(both).min(axis=2)
 
 
-def _first(phase: FloatArray, strong: NDArray[np.bool_]) -> FloatArray:
-    """(targets,): lowest voltage at which the coupling is strong, between two of the scan by a line; NaN for none."""
+def _first(volt: FloatArray, phase: FloatArray, contrast: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """(targets,) each: lowest voltage at which the coupling is strong, between two of the scan by a line, NaN for none; and whether nothing
+    changes.
+    """
+    works = contrast > 0.6 * np.median(contrast, axis=1, keepdims=True)
+    dull = works.all(axis=1) & (np.abs(phase - np.median(phase, axis=1, keepdims=True)).max(axis=1) < DULL_RAD)
+    strong = ~works | (np.abs(phase) > STRONG_RAD)
     place, rows = strong.argmax(axis=1), np.arange(len(phase))
     before = np.maximum(place - 1, 0)
     low, high = (np.minimum(np.abs(phase[rows, each]), STRONG_RAD) for each in (before, place))
     size = np.abs(phase[rows, place])
     share = np.where(high >= STRONG_RAD, (STRONG_RAD - low) / np.maximum(size - low, 1e-9), 1.0)
-    found = SCAN_V[before] + np.clip(share, 0.0, 1.0) * (SCAN_V[place] - SCAN_V[before])
-    return np.where(strong.any(axis=1), found, np.nan)
+    found = volt[rows, before] + np.clip(share, 0.0, 1.0) * (volt[rows, place] - volt[rows, before])
+    return np.where(strong.any(axis=1) & ~dull, found, np.nan), dull
 
 
 def _zero(volt: FloatArray, phase: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool_]]:
@@ -133,4 +178,6 @@ def _zero(volt: FloatArray, phase: FloatArray) -> tuple[FloatArray, FloatArray, 
 
     solution = levenberg_marquardt(model, volt, sign * phase, weight, start=np.stack([start_v, slope, 0.0 * slope], axis=1), weighted=False)
     zero, error = solution.parameters[:, 0], np.sqrt(solution.covariance[:, 0, 0])
+    # Where the coupling only touches zero, its root has no slope there, and the fit's own error no bound.
+    error = np.minimum(error, volt[:, 1] - volt[:, 0])
     return zero, error, sign * solution.model, ~solution.good | (zero < volt[:, 0]) | (zero > volt[:, -1])

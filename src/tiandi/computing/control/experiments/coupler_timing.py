@@ -5,23 +5,23 @@ Two short pulses, one that brings |11> into resonance with |20> and one that cou
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 
 from tiandi.computing.control.experiment import Curves, Findings, Measurement
 from tiandi.computing.control.experiments.node import HOUR_S, column, verdicts
-from tiandi.computing.control.experiments.pairing import PairNode, counting_pairs, exchanged, pairs_of, resonant_volt
+from tiandi.computing.control.experiments.pairing import PairNode, counting_pairs, coupler_volt, exchanged, pairs_of, resonant_volt
 from tiandi.computing.control.experiments.timing import dip
 from tiandi.computing.control.knowledge import Knowledge
+from tiandi.computing.instruments.instrument import copied
 from tiandi.computing.instruments.program import Flux, IntArray, Shape
 
 PULSE_NS, QUBIT_START_NS = 20.0, 30.0
 STARTS_NS = np.arange(0.0, 61.0, 2.5)
 EDGE = Shape("flattop", 4.0)
-STRONGER_V = 0.03
-"""Beyond the pulse that is known as strong: these are short."""
+STRONGER = 0.019
+"""Beyond the pulse that is known as strong, in flux quanta of the design: these are short."""
 SHOTS = 2_000
 SHALLOW = 0.05
 WORST_NS = 12.0
@@ -40,7 +40,7 @@ class CouplerTiming(PairNode):
         pair = pairs_of(knowledge, targets)
         resonant = resonant_volt(knowledge, pair, np.zeros((1, 1)))
         qubit = Flux(knowledge.flux_line[pair.moved], resonant, PULSE_NS, EDGE, start_ns=QUBIT_START_NS)
-        volt = column(knowledge["coupler_strong_v"][targets]) + STRONGER_V
+        volt = column(knowledge["coupler_strong_v"][targets]) + coupler_volt(knowledge, targets, STRONGER)
         coupler = Flux(targets, volt, PULSE_NS, EDGE, coupler=True, start_ns=STARTS_NS)
         steps = ((pair.first_gates.turn(), pair.second_gates.turn()), (qubit, coupler))
         populations = yield from counting_pairs(knowledge, pair, len(STARTS_NS), steps, SHOTS)
@@ -49,7 +49,7 @@ class CouplerTiming(PairNode):
         lag = QUBIT_START_NS - centre
         flat = depth < SHALLOW
         far = np.abs(lag) > WORST_NS
-        settings = deepcopy(knowledge.settings)
+        settings = copied(knowledge.settings)
         good = ~flat & ~far
         settings.coupler_delay_ns[targets[good]] -= lag[good]
         yield settings

@@ -33,8 +33,8 @@ from tiandi.computing.control.experiments.pairing import (
 from tiandi.computing.control.knowledge import Knowledge
 from tiandi.computing.instruments.program import ComplexArray, FloatArray, Flux, IntArray, Moment, Reading
 
-ROUNDS = ((0.012, 5e6, 1_500), (0.006, 2.5e6, 3_000))
-"""Half the width of the grid in coupler voltage and in the moved qubit's frequency, and shots."""
+ROUNDS = ((0.28, 5e6, 1_500), (0.14, 2.5e6, 3_000))
+"""Half the width of the grid in coupler voltage, as a share of `cz_swing_v`, and in the moved qubit's frequency, and shots."""
 GRID = tuple(axis.ravel() for axis in np.meshgrid(np.linspace(-1.0, 1.0, 5), np.linspace(-1.0, 1.0, 3), indexing="ij"))
 """Coupler voltage, and frequency."""
 PHASE_SHOTS = 4_000
@@ -54,8 +54,9 @@ class CzPhase(PairNode):
     def measure(self, knowledge: Knowledge, targets: IntArray) -> Measurement:
         pair = pairs_of(knowledge, targets)
         volt, offset = knowledge["cz_amplitude_v"][targets].copy(), knowledge["cz_offset_hz"][targets].copy()
-        for wide_v, wide_hz, shots in ROUNDS:
-            trials = column(volt) + wide_v * GRID[0]
+        for wide, wide_hz, shots in ROUNDS:
+            wide_v = wide * knowledge["cz_swing_v"][targets]
+            trials = column(volt) + column(wide_v) * GRID[0]
             away = column(offset) + wide_hz * GRID[1]
             moment = cz_moment(knowledge, pair, trials, resonant_volt(knowledge, pair, away))
             left = yield from leakages(knowledge, pair, moment, len(GRID[0]), shots)
@@ -86,6 +87,8 @@ class CzPhase(PairNode):
                 (np.abs(off) > FAR_RAD, "the conditional phase does not become pi in the valley of leakage"),
             ),
             curves=Curves(trials, left, None, "coupler pulse (V)", "population left in 20"),
+            # The chevron makes a longer gate where it hears that this one cannot be.
+            repairs={"cz-chevron": targets[~found | (bottom > WORST_LEAKAGE) | (np.abs(off) > FAR_RAD)]},
         )  # fmt: skip
 
 

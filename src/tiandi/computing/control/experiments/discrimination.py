@@ -17,7 +17,8 @@ from tiandi.computing.control.experiments.anharmonicity import second_turn
 from tiandi.computing.control.experiments.gates import gates, listening
 from tiandi.computing.control.experiments.node import HOUR_S, Node, column, verdicts
 from tiandi.computing.control.fitting import best_threshold, fit_clouds
-from tiandi.computing.control.knowledge import Knowledge, copied
+from tiandi.computing.control.knowledge import Knowledge
+from tiandi.computing.instruments.instrument import copied
 from tiandi.computing.instruments.program import IntArray, Program, Reading
 
 SHOTS = 3_000

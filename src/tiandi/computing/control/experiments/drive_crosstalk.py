@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from tiandi.computing.control.experiment import Findings, Measurement, Request
-from tiandi.computing.control.experiments.gates import GATE_NS, counting, excited
+from tiandi.computing.control.experiments.gates import FULL_SCALE, GATE_NS, counting, excited
 from tiandi.computing.control.experiments.node import HOUR_S, Node, closer_than, column, towards, verdicts
 from tiandi.computing.control.experiments.qubit_spectroscopy import ASIDE_HZ
 from tiandi.computing.control.fitting import levenberg_marquardt, shot_noise
-from tiandi.computing.control.knowledge import Knowledge, copied
+from tiandi.computing.control.knowledge import Knowledge
+from tiandi.computing.instruments.instrument import copied
 from tiandi.computing.instruments.program import Drive, FloatArray, IntArray, Reading, Shape
 
-AMPLITUDE = 0.9
 NEAREST = ("up", "down", "left", "right")
 """Those further away are too faint for pulses of this length."""
 LENGTHS_NS = np.array([0.0, 40.0, 80.0, 120.0, 160.0, 210.0])
@@ -62,7 +62,7 @@ class DriveCrosstalk(Node):
             loud |= np.nan_to_num(share) > LOUD
         # Loud crosstalk is knowledge, not a failed measurement.
         values["drive_crosstalk_loud"], errors["drive_crosstalk_loud"] = loud.astype(float), np.zeros(len(targets))
-        return Findings(values, errors, verdicts(len(targets)))
+        return Findings(values, errors, verdicts(len(targets)), reported=frozenset(values))
 
     def _rate(self, knowledge: Knowledge, qubits: IntArray, others: IntArray) -> Generator[Request, Any, tuple[FloatArray, FloatArray]]:
         """(qubits,): turns per nanosecond at amplitude 1 of the others' lines, and their uncertainty."""
@@ -72,7 +72,7 @@ class DriveCrosstalk(Node):
         tuned = copied(before)
         tuned.oscillator_hz[lines] = frequency - ASIDE_HZ
         yield tuned
-        drive = Drive(lines, AMPLITUDE, LENGTHS_NS, column(frequency), shape=SQUARE)
+        drive = Drive(lines, FULL_SCALE, LENGTHS_NS, column(frequency), shape=SQUARE)
         reading: Reading = yield counting(knowledge, qubits, len(LENGTHS_NS), ((drive,),), SHOTS)
         yield before
         signal = excited(reading)
@@ -102,4 +102,4 @@ def turning_rate(length_ns: FloatArray, signal: FloatArray, shots: int) -> tuple
         model, places, signal, 1.0 / shot_noise(signal, shots), start=start, lower=[0.0, 0.0, 0.6], upper=[0.1, 0.4, 1.0], weighted=True
     )
     rate = np.where(solution.good, solution.parameters[:, 0], np.nan)
-    return rate / AMPLITUDE, solution.error(0) / AMPLITUDE
+    return rate / FULL_SCALE, solution.error(0) / FULL_SCALE

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from tiandi.computing.control.experiment import Findings, Measurement, Request
+from tiandi.computing.control.experiments.gates import FULL_SCALE, designed_turn
 from tiandi.computing.control.experiments.node import HOUR_S, Node, towards, verdicts
 from tiandi.computing.control.experiments.qubit_spectroscopy import (
     ABOVE_HZ,
     BELOW_HZ,
     FAINT,
-    WIDE_AMPLITUDE,
     WIDE_NS,
     WIDE_STEP_HZ,
     Scanning,
@@ -30,12 +30,12 @@ from tiandi.computing.control.experiments.qubit_spectroscopy import (
     strongest,
 )
 from tiandi.computing.control.experiments.wiring import rounds, swapped, taken
-from tiandi.computing.control.knowledge import Flag, Knowledge, copied
+from tiandi.computing.control.knowledge import Flag, Knowledge
+from tiandi.computing.instruments.instrument import copied
 from tiandi.computing.instruments.program import FloatArray, IntArray
 
-WIDE = {"step_hz": WIDE_STEP_HZ, "duration_ns": WIDE_NS, "amplitude": WIDE_AMPLITUDE}
-CROSS = {"step_hz": 1.2e6, "duration_ns": 700.0, "amplitude": 0.9}
-"""Pulses through crosstalk."""
+CROSS_STEP_HZ, CROSS_NS = 1.2e6, 700.0
+"""Pulses through crosstalk, at full scale."""
 CROSS_FAINT = 0.1
 """A dead qubit gives no answer at all; that of a living one to faint crosstalk may be small."""
 
@@ -60,7 +60,7 @@ class DriveWiring(Node):
         flags: list[Flag] = []
         if len(candidates):
             for lines in rounds(candidates):
-                found = yield from self._call(knowledge, candidates, lines, **WIDE)
+                found = yield from self._call(knowledge, candidates, lines, WIDE_STEP_HZ, WIDE_NS)
                 rough, height, there = strongest(found)
                 likely = there & (height > FAINT * self._usual(knowledge, candidates)) & (reached < 0)
                 for one in np.flatnonzero(likely):
@@ -73,7 +73,7 @@ class DriveWiring(Node):
                 beside = towards(knowledge.electronics, direction)[rest]
                 asked = (beside >= 0) & ~alive
                 if asked.any():
-                    found = yield from self._call(knowledge, rest[asked], beside[asked], **CROSS)
+                    found = yield from self._call(knowledge, rest[asked], beside[asked], CROSS_STEP_HZ, CROSS_NS)
                     _, height, there = strongest(found)
                     alive[asked] |= there & (height > CROSS_FAINT * self._usual(knowledge, rest[asked]))
             flags += [_flag(int(qubit), lives=bool(lives)) for qubit, lives in zip(rest, alive, strict=True)]
@@ -85,13 +85,12 @@ class DriveWiring(Node):
         result[silent] = [why[int(qubit)] for qubit in candidates]
         return Findings({"drive_line": found_line}, {"drive_line": np.zeros(len(targets))}, result, flags)
 
-    def _call(
-        self, knowledge: Knowledge, qubits: IntArray, lines: IntArray, *, step_hz: float, duration_ns: float, amplitude: float
-    ) -> Scanning:
+    def _call(self, knowledge: Knowledge, qubits: IntArray, lines: IntArray, step_hz: float, duration_ns: float) -> Scanning:
         design = knowledge.electronics.design_qubit_hz[qubits]
         found = yield from scan(
             knowledge, qubits, lines, low_hz=design - BELOW_HZ, high_hz=design + ABOVE_HZ,
-            step_hz=step_hz, duration_ns=duration_ns, amplitude=amplitude,
+            step_hz=step_hz, duration_ns=duration_ns,
+            amplitude=FULL_SCALE if duration_ns == CROSS_NS else designed_turn(knowledge, lines, duration_ns),
         )  # fmt: skip
         return found
 

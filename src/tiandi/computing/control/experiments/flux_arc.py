@@ -15,11 +15,12 @@ import numpy as np
 
 from tiandi.computing.control.experiment import Curves, Findings, Measurement, Request
 from tiandi.computing.control.experiments.flux_wiring import AROUND_NS, FLAT
-from tiandi.computing.control.experiments.gates import COSINE, averaging
+from tiandi.computing.control.experiments.gates import COSINE, averaging, designed_turn
 from tiandi.computing.control.experiments.node import HOUR_S, Node, closer_than, column, known, verdicts
-from tiandi.computing.control.experiments.qubit_spectroscopy import WIDE_AMPLITUDE, WIDE_NS, Scan
+from tiandi.computing.control.experiments.qubit_spectroscopy import WIDE_NS, Scan
 from tiandi.computing.control.fitting import arc_frequency, fit_arc, fit_lorentzian
-from tiandi.computing.control.knowledge import Knowledge, copied
+from tiandi.computing.control.knowledge import Knowledge
+from tiandi.computing.instruments.instrument import copied
 from tiandi.computing.instruments.program import Drive, FloatArray, Flux, IntArray, Reading
 
 FIRST = 0.05
@@ -32,6 +33,8 @@ STEP_HZ, SHOTS = 8e6, 1_000
 SETTLED_NS = 60.0
 ASYMMETRY = 0.2
 CLEAR = 6.0
+WORST_DESIGN = 1.5
+"""By what factor a flux quantum may cost more or less than designed."""
 WORST_HZ = 4e6
 """Scatter of the lines about the arc that is borne."""
 
@@ -66,7 +69,7 @@ class FluxArc(Node):
         sweet = np.clip(slope / (2.0 * bend), -0.25 * design, 0.25 * design)
         top = here + bend * sweet**2
         period = np.sqrt((top - anharmonicity) * np.pi**2 * (1.0 - ASYMMETRY**2) / (4.0 * bend))
-        period = np.clip(np.where(np.isfinite(period), period, design), 0.8 * design, 1.25 * design)
+        period = np.clip(np.where(np.isfinite(period), period, design), design / WORST_DESIGN, WORST_DESIGN * design)
         sweet, top = np.where(np.isfinite(sweet), sweet, 0.0), np.where(np.isfinite(top), top, here)
         for step in LATER:
             volts.append(sweet + step * period)
@@ -89,7 +92,7 @@ class FluxArc(Node):
         settings.oscillator_hz[drive_lines] = frequency.mean(axis=1) + 0.25 * STEP_HZ
         yield settings
         flux = Flux(knowledge.flux_line[targets], column(volt), SETTLED_NS + WIDE_NS + AROUND_NS, FLAT)
-        drive = Drive(drive_lines, WIDE_AMPLITUDE, WIDE_NS, frequency, shape=COSINE, start_ns=SETTLED_NS)
+        drive = Drive(drive_lines, designed_turn(knowledge, drive_lines, WIDE_NS), WIDE_NS, frequency, shape=COSINE, start_ns=SETTLED_NS)
         reading: Reading = yield averaging(knowledge, targets, points, ((flux, drive),), SHOTS)
         assert reading.iq is not None
         seen = Scan(frequency, reading.iq[0])
@@ -118,8 +121,8 @@ class FluxArc(Node):
                 (~fit.good, "the lines do not lie on a transmon's arc"),
                 (fit.noise > WORST_HZ, f"the lines scatter by more than {WORST_HZ / 1e6:.0f} MHz about the arc: wrong lines among them"),
                 (
-                    np.abs(fit["period_v"] / design - 1.0) > 0.35,
-                    "a flux quantum costs a third more or less than designed: another line's crosstalk?",
+                    np.abs(np.log(fit["period_v"] / design)) > np.log(WORST_DESIGN),
+                    "a flux quantum costs half more or a third less than designed: another line's crosstalk?",
                 ),
             ),
             curves=Curves(volts, lines / 1e9, fit.model / 1e9, "voltage of the flux line (V)", "frequency (GHz)"),

@@ -19,7 +19,8 @@ from tiandi.computing.control.experiments.arcs import arcs
 from tiandi.computing.control.experiments.flux_wiring import FLAT
 from tiandi.computing.control.experiments.gates import averaging, gates
 from tiandi.computing.control.experiments.node import DIRECTIONS, HOUR_S, Node, closer_than, column, towards, verdicts
-from tiandi.computing.control.knowledge import Knowledge, copied
+from tiandi.computing.control.knowledge import Knowledge
+from tiandi.computing.instruments.instrument import copied
 from tiandi.computing.instruments.program import ComplexArray, FloatArray, Flux, IntArray, Operation, Reading
 
 NS = 1e-9

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from tiandi.computing.control.experiment import Curves, Findings, Measurement, Request
-from tiandi.computing.control.experiments.gates import COSINE, averaging
+from tiandi.computing.control.experiments.gates import COSINE, averaging, designed_turn
 from tiandi.computing.control.experiments.node import HOUR_S, Node, column, verdicts
-from tiandi.computing.control.experiments.qubit_spectroscopy import WIDE_AMPLITUDE, WIDE_NS
+from tiandi.computing.control.experiments.qubit_spectroscopy import WIDE_NS
 from tiandi.computing.control.experiments.wiring import rounds, swapped, taken
 from tiandi.computing.control.knowledge import Flag, Knowledge
 from tiandi.computing.instruments.program import Drive, FloatArray, Flux, IntArray, Reading, Shape
@@ -73,10 +73,11 @@ class FluxWiring(Node):
         volt = column(knowledge.electronics.design_volt_per_flux_quantum[lines]) * size
         nothing = np.zeros((len(qubits), 2))
         flux = Flux(lines, np.concatenate([nothing, volt], axis=1), WIDE_NS + 2.0 * AROUND_NS, FLAT)
-        amplitude = np.full((1, 2 + volt.shape[1]), WIDE_AMPLITUDE)
-        amplitude[0, 0] = 0.0
+        drive_lines = knowledge.drive_line[qubits]
+        amplitude = np.repeat(designed_turn(knowledge, drive_lines, WIDE_NS), 2 + volt.shape[1], axis=1)
+        amplitude[:, 0] = 0.0
         frequency = column(knowledge["frequency_hz"][qubits])
-        drive = Drive(knowledge.drive_line[qubits], amplitude, WIDE_NS, frequency, shape=COSINE, start_ns=AROUND_NS)
+        drive = Drive(drive_lines, amplitude, WIDE_NS, frequency, shape=COSINE, start_ns=AROUND_NS)
         reading: Reading = yield averaging(knowledge, qubits, amplitude.shape[1], ((flux, drive),), SHOTS)
         assert reading.iq is not None
         rest, turned, moved = reading.iq[0][:, :1], reading.iq[0][:, 1:2], reading.iq[0][:, 2:]

@@ -21,7 +21,8 @@ from tiandi.computing.control.experiments.allocation_kernel import anneal
 from tiandi.computing.control.experiments.arcs import arcs
 from tiandi.computing.control.experiments.node import HOUR_S, Node, column, known, neighbours, verdicts
 from tiandi.computing.control.experiments.qubit_spectroscopy import ASIDE_HZ
-from tiandi.computing.control.knowledge import Flag, Knowledge, copied
+from tiandi.computing.control.knowledge import Flag, Knowledge
+from tiandi.computing.instruments.instrument import copied
 from tiandi.computing.instruments.program import FloatArray, IntArray
 from tiandi.random import twin_generator
 

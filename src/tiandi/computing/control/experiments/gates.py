@@ -16,6 +16,9 @@ from tiandi.computing.instruments.program import Drive, FloatArray, IntArray, Me
 GATE_NS = 30.0
 """Active reset plays the same pulse (`Settings.reset_duration_ns`)."""
 COSINE = Shape("cosine")
+FULL_SCALE = 0.9
+"""Of the AWG: the rest is for the mixers' corrections."""
+MOST_OF_PI = 0.8
 LISTENING_AMPLITUDE = 0.1
 """Share of the readout's limit that is heard well and spoils nothing, before any readout was calibrated."""
 
@@ -55,6 +58,14 @@ def gates(knowledge: Knowledge, targets: IntArray) -> Gates:
         known(knowledge, "half_pi_amplitude", targets, 0.5 * turn),
         known(knowledge, "drag_ns", targets, 0.0),
     )
+
+
+def designed_turn(knowledge: Knowledge, lines: IntArray, duration_ns: float) -> FloatArray:
+    """(lines, 1): amplitude at which a cosine of this length turns by most of pi, if the design is right; no more than the full scale.
+
+    By all of pi it would turn too far, and back to 0, where a line is twice as strong as designed.
+    """
+    return column(np.minimum(MOST_OF_PI * 1e9 / (knowledge.electronics.design_rabi_hz[lines] * duration_ns), FULL_SCALE))
 
 
 def listening(knowledge: Knowledge, targets: IntArray) -> Measure:

@@ -13,8 +13,8 @@ import numpy as np
 
 from tiandi.computing.control.experiment import Findings, Look, Measurement
 from tiandi.computing.control.experiments.node import HOUR_S, Node, verdicts
-from tiandi.computing.control.knowledge import Knowledge, copied
-from tiandi.computing.instruments.instrument import Settings, Spectrum
+from tiandi.computing.control.knowledge import Knowledge
+from tiandi.computing.instruments.instrument import Settings, Spectrum, copied
 from tiandi.computing.instruments.program import ComplexArray, FloatArray, IntArray
 
 TONE_AMPLITUDE = 0.5

@@ -15,7 +15,7 @@ import numpy as np
 from tiandi.computing.control.experiment import Request
 from tiandi.computing.control.experiments.arcs import Arcs, arcs
 from tiandi.computing.control.experiments.gates import Gates, gates, listening
-from tiandi.computing.control.experiments.node import Node, column
+from tiandi.computing.control.experiments.node import Node, column, known
 from tiandi.computing.control.knowledge import Element, Knowledge
 from tiandi.computing.instruments.program import (
     ComplexArray,
@@ -31,10 +31,13 @@ from tiandi.computing.instruments.program import (
     Train,
 )
 
-CZ_NS = 52.0
+USED_COUPLING = 0.75
+"""Of the strongest that the design has: a coupler that is weaker still makes the gate."""
 COUPLER_SHAPE = Shape("flattop", 12.0)
 """Slow edges, so that 01 and 10, 240 MHz apart, follow; the qubit's may be quick, for the coupling is off while it moves."""
 QUBIT_SHAPE = Shape("flattop", 2.0)
+MOST_LIMIT = 0.95
+"""Of what flux lines can do: bias and pulse together."""
 QUADRATURES = np.arange(3) * 2.0 * np.pi / 3.0
 
 
@@ -109,15 +112,28 @@ def resonant_volt(knowledge: Knowledge, pair: Pairs, offset_hz: FloatArray) -> F
     return np.stack([arc.bias(np.minimum(one, arc.top_hz), static) - static for one in wanted.T], axis=1)
 
 
-def cz_moment(
-    knowledge: Knowledge, pair: Pairs, coupler_v: Number, qubit_v: Number, *, duration_ns: Number = CZ_NS, coupler_start_ns: Number = 0.0
-) -> Moment:
-    """Both pulses of a CZ; voltages beside the static biases."""
-    line = knowledge.flux_line[pair.moved]
+def designed_cz_ns(knowledge: Knowledge) -> float:
+    """Length of the CZ gates of the chip, if the design is right: one for all, so that those of a layer end together.
+
+    |11> and |20> exchange at sqrt(2) g: there and back takes 1 / (2 sqrt(2) g), and an edge counts half.
+    """
+    weakest_hz = USED_COUPLING * float(np.abs(knowledge.electronics.design_coupling_hz).min())
+    return float(np.ceil(COUPLER_SHAPE.edge_ns + 1e9 / (2.0 * np.sqrt(2.0) * weakest_hz)))
+
+
+def cz_moment(knowledge: Knowledge, pair: Pairs, coupler_v: Number, qubit_v: Number, length_ns: FloatArray | None = None) -> Moment:
+    """Both pulses of a CZ; voltages beside the static biases. ``length_ns`` (targets,): as they are known, if nothing is said."""
+    length_ns = known(knowledge, "cz_duration_ns", pair.coupler, designed_cz_ns(knowledge)) if length_ns is None else length_ns
+    duration_ns: Number = float(length_ns[0]) if (length_ns == length_ns[0]).all() else column(length_ns)
     return (
-        Flux(line, qubit_v, duration_ns, QUBIT_SHAPE),
-        Flux(pair.coupler, coupler_v, duration_ns, COUPLER_SHAPE, coupler=True, start_ns=coupler_start_ns),
+        Flux(knowledge.flux_line[pair.moved], qubit_v, duration_ns, QUBIT_SHAPE),
+        Flux(pair.coupler, coupler_v, duration_ns, COUPLER_SHAPE, coupler=True),
     )
+
+
+def coupler_volt(knowledge: Knowledge, couplers: IntArray, quanta: float | FloatArray) -> FloatArray:
+    """(couplers, 1 or points): voltages of so many flux quanta of the design."""
+    return column(knowledge.electronics.design_coupler_volt_per_flux_quantum[couplers]) * quanta
 
 
 def counting_pairs(

@@ -20,8 +20,8 @@ from tiandi.computing.control.experiments.flux_wiring import FLAT
 from tiandi.computing.control.experiments.gates import averaging, gates
 from tiandi.computing.control.experiments.node import HOUR_S, Node, closer_than, column, verdicts
 from tiandi.computing.control.fitting import fit_step_response
-from tiandi.computing.control.knowledge import Knowledge, copied
-from tiandi.computing.instruments.instrument import Settings
+from tiandi.computing.control.knowledge import Knowledge
+from tiandi.computing.instruments.instrument import Settings, copied
 from tiandi.computing.instruments.program import ComplexArray, FloatArray, Flux, IntArray, Reading, Wait
 
 NS = 1e-9

@@ -16,17 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiandi.computing.control.experiment import Curves, Findings, Measurement, Request
-from tiandi.computing.control.experiments.gates import COSINE, averaging
+from tiandi.computing.control.experiments.gates import COSINE, averaging, designed_turn
 from tiandi.computing.control.experiments.node import HOUR_S, Node, column, verdicts
 from tiandi.computing.control.fitting import Fit, fit_lorentzian
-from tiandi.computing.control.knowledge import Knowledge, copied
-from tiandi.computing.instruments.program import ComplexArray, Drive, FloatArray, IntArray, Moment, Program, Reading
+from tiandi.computing.control.knowledge import Knowledge
+from tiandi.computing.instruments.instrument import copied
+from tiandi.computing.instruments.program import ComplexArray, Drive, FloatArray, IntArray, Moment, Number, Program, Reading
 from tiandi.random import twin_generator
 
 BELOW_HZ, ABOVE_HZ = 400e6, 300e6
 """Reach of the wide scan about the design frequency: stray flux only lowers it, fabrication does both."""
-WIDE_NS, WIDE_AMPLITUDE, WIDE_STEP_HZ = 60.0, 0.28, 6e6
-FINE_NS, FINE_AMPLITUDE, FINE_SPAN_HZ, FINE_POINTS = 300.0, 0.055, 40e6, 61
+WIDE_NS, WIDE_STEP_HZ = 60.0, 6e6
+FINE_NS, FINE_SPAN_HZ, FINE_POINTS = 300.0, 40e6, 61
+"""Pulses that turn by pi as the design has it: shorter ones are stronger, and make wider lines."""
 SHOTS = 1_000
 NARROWEST_HZ = 2.5e6
 """A cosine of 300 ns makes lines of some 6 MHz."""
@@ -83,7 +85,7 @@ def scan(
     high_hz: FloatArray,
     step_hz: float,
     duration_ns: float,
-    amplitude: float,
+    amplitude: Number,
 ) -> Scanning:
     """Play a pulse on ``lines`` at frequencies from low_hz to high_hz (targets,) and listen to each target; oscillators follow."""
     points = int(np.ceil((high_hz - low_hz).max() / step_hz)) + 1
@@ -148,7 +150,9 @@ def fine_line(
     yield tuned(knowledge, lines, frequency_hz)
     spread = column(frequency_hz) + np.linspace(-FINE_SPAN_HZ / 2, FINE_SPAN_HZ / 2, FINE_POINTS)
     order = shuffled(lines, FINE_POINTS)
-    moment: Moment = (Drive(lines, FINE_AMPLITUDE, FINE_NS, np.take_along_axis(spread, order, axis=1), shape=COSINE),)
+    moment: Moment = (
+        Drive(lines, designed_turn(knowledge, lines, FINE_NS), FINE_NS, np.take_along_axis(spread, order, axis=1), shape=COSINE),
+    )
     program: Program = averaging(knowledge, targets, FINE_POINTS, (moment,), SHOTS)
     reading: Reading = yield program
     assert reading.iq is not None
@@ -175,7 +179,7 @@ class QubitSpectroscopy(Node):
         design = knowledge.electronics.design_qubit_hz[targets]
         wide: Scan = yield from scan(
             knowledge, targets, knowledge.drive_line[targets], low_hz=design - BELOW_HZ, high_hz=design + ABOVE_HZ,
-            step_hz=WIDE_STEP_HZ, duration_ns=WIDE_NS, amplitude=WIDE_AMPLITUDE,
+            step_hz=WIDE_STEP_HZ, duration_ns=WIDE_NS, amplitude=designed_turn(knowledge, knowledge.drive_line[targets], WIDE_NS),
         )  # fmt: skip
         rough, height, there = strongest(wide)
         typical = np.median(height[there]) if there.any() else 0.0
@@ -213,7 +217,7 @@ class IdleSpectroscopy(Node):
             some = targets[lost]
             wide: Scan = yield from scan(
                 knowledge, some, knowledge.drive_line[some], low_hz=planned[lost] - WIDER_HZ, high_hz=planned[lost] + WIDER_HZ,
-                step_hz=WIDE_STEP_HZ, duration_ns=WIDE_NS, amplitude=WIDE_AMPLITUDE,
+                step_hz=WIDE_STEP_HZ, duration_ns=WIDE_NS, amplitude=designed_turn(knowledge, knowledge.drive_line[some], WIDE_NS),
             )  # fmt: skip
             rough, _, there = strongest(wide)
             again, seen = yield from fine_line(knowledge, some, rough)

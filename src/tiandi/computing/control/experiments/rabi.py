@@ -11,7 +11,7 @@ import numpy as np
 
 from tiandi.computing.control.diagnosing import Diagnosis, diagnose, explained
 from tiandi.computing.control.experiment import Curves, Findings, Measurement
-from tiandi.computing.control.experiments.gates import COSINE, GATE_NS, along_axis, averaging
+from tiandi.computing.control.experiments.gates import COSINE, FULL_SCALE, GATE_NS, along_axis, averaging
 from tiandi.computing.control.experiments.node import HOUR_S, Node, column, known
 from tiandi.computing.control.fitting import fit_damped_cosine
 from tiandi.computing.control.knowledge import Knowledge
@@ -20,8 +20,6 @@ from tiandi.computing.instruments.program import Drive, FloatArray, IntArray, Pr
 POINTS = 49
 SHOTS = 1_000
 ONE_TURN_AND_A_BIT = 2.6
-FULL_SCALE = 0.9
-"""Of the AWG: the rest is for the mixers' corrections."""
 SYSTEMATIC = 0.01
 """Of the amplitude: the frequency is known to a megahertz, and no derivative keeps the pulse off state 2."""
 CLEAR = 4.0

@@ -15,7 +15,8 @@ from tiandi.computing.control.experiments.arcs import arcs
 from tiandi.computing.control.experiments.flux_wiring import FLAT
 from tiandi.computing.control.experiments.gates import GATE_NS, counting, excited, gates
 from tiandi.computing.control.experiments.node import HOUR_S, Node, closer_than, column, verdicts
-from tiandi.computing.control.knowledge import Knowledge, copied
+from tiandi.computing.control.knowledge import Knowledge
+from tiandi.computing.instruments.instrument import copied
 from tiandi.computing.instruments.program import FloatArray, Flux, IntArray, Reading
 
 PULL_HZ = 150e6

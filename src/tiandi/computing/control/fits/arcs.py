@@ -97,7 +97,7 @@ def _start(places: FloatArray, data: FloatArray, weights: FloatArray, squared: f
     best, start = np.full(len(data), np.inf), np.zeros((len(data), 4))
     top = data.max(axis=1)
     for offset in np.linspace(-0.5, 0.5, 25)[:-1]:
-        for period in (0.8, 0.9, 1.0, 1.1, 1.2):
+        for period in (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35):
             trial = np.column_stack([top, np.full(len(data), offset), np.full(len(data), period), np.full(len(data), squared)])
             value = _values(places, trial)
             cost = (((data - value) * weights) ** 2).sum(axis=1)
