@@ -38,7 +38,7 @@ $(VENV)-peers/ready: requirements/peers.txt | $(VENV)/bin/python
 	$(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV)-peers $(BIN)/uv pip,$(VENV)-peers/bin/python -m pip) install --quiet -r requirements/peers.txt
 	@touch $@
 
-# Qibocal does not agree with the others on what it needs; left out where it cannot be installed.
+# Qibocal does not agree with these on what it needs; it and qiskit-experiments are left out where they cannot be installed.
 $(VENV)-peers-qibocal/ready: requirements/peers-qibocal.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)-peers-qibocal
 	-$(if $(wildcard $(BIN)/uv),VIRTUAL_ENV=$(CURDIR)/$(VENV)-peers-qibocal $(BIN)/uv pip,$(VENV)-peers-qibocal/bin/python -m pip) install --quiet -r $<
@@ -89,4 +89,4 @@ lock: $(VENV)/bin/python
 	$(LOCK) pyproject.toml requirements/build.in --group dev -o requirements/test.txt
 
 clean:
-	rm -rf $(VENV) $(VENV)-peers $(VENV)-outside $(VENV)-cloud build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-peers $(VENV)-peers-qibocal $(VENV)-outside $(VENV)-cloud build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -211,6 +211,7 @@ def test_no_key_is_lost_when_a_node_on_the_way_is_killed_under_load(ring: Ring) 
     until(lambda: not ring.known()["kme-a", "kme-b"]["in_service"])
 
 
+@pytest.mark.slow
 def test_a_link_taken_out_of_the_topology_is_used_no_more_without_a_restart(ring: Ring) -> None:
     feed_all(ring, by_b=400_000, by_c=100_000)
     take(ring, 32)

@@ -120,7 +120,7 @@ class Applications:
             client.close()
         self.journal.close()
 
-    def get_keys(self, pair: tuple[str, str], number: int, *, between: Callable[[], None], timeout_s: float = 30.0) -> list[UUID]:
+    def get_keys(self, pair: tuple[str, str], number: int, *, between: Callable[[], None], timeout_s: float = 90.0) -> list[UUID]:
         """Ask as master until keys come; ``between`` is called after each failure."""
         until_s = time.monotonic() + timeout_s
         while True:
@@ -136,7 +136,7 @@ class Applications:
             assert time.monotonic() < until_s, f"no keys for {pair} after {timeout_s:g} s"
             between()
 
-    def collect(self, pair: tuple[str, str], key_ids: Sequence[UUID], *, between: Callable[[], None], timeout_s: float = 30.0) -> bool:
+    def collect(self, pair: tuple[str, str], key_ids: Sequence[UUID], *, between: Callable[[], None], timeout_s: float = 90.0) -> bool:
         """Ask as slave until an answer comes; false when one was lost, so that the keys may be gone."""
         until_s = time.monotonic() + timeout_s
         while True:

@@ -29,7 +29,8 @@ from tiandi.kms.tls.pki import CertificateAuthority, Credentials, credentials_in
 
 QUIET_TIMEOUT_S = 30.0 + COMMAND_TIMEOUT_S + LOOK_UP_S
 """What was asked just when a server of PostgreSQL went may take its own time beside that of KMEs."""
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 240.0
+"""The first start of an installation compiles the loops, which other workers of the tests may do at the same time."""
 LINK_KEY_BYTE = 4096
 FAULT = re.compile("Traceback|fault at a door|never retrieved|never awaited")
 """What nobody ought to find in a log."""

@@ -124,6 +124,7 @@ def test_writes_torn_in_the_middle_lose_and_repeat_no_key(network: Network, appl
     assert network.kills >= 10
 
 
+@pytest.mark.slow
 def test_a_store_whose_first_opening_is_killed_opens_the_next_time(nursery: Nursery) -> None:
     with row_of_kmes(nursery) as network:
         victim = network.processes[0]

@@ -41,6 +41,7 @@ def check_books(day: NetworkDay, stock_bit: int) -> None:
         assert (count >= 0).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([0.1, 1.0, 10.0]), st.sampled_from([0, 8, 100]))
 def test_no_bit_is_lost_or_spent_twice(seed: int, load: float, ahead_keys: int) -> None:

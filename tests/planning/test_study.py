@@ -169,6 +169,7 @@ def with_town() -> StudyInputs:
     return replace(inputs, topology=inputs.topology.with_changes(put=town), demands=(Demand(("Town", "West"), 1000.0),))
 
 
+@pytest.mark.slow
 def test_the_same_seeds_give_the_same_numbers_in_one_process_and_in_two() -> None:
     courses = {"start": START, "end": ELEVEN_DAYS, "seeds": 3}
     one, two = (run_study(sky(stations=3, satellites=2, cloud=0.5), workers=workers, **courses) for workers in (1, 2))

@@ -31,7 +31,7 @@ from tiandi.scenario.speed_clock import SpeedClock
 from tiandi.scenario.view import EventView, LinkLine, NetworkView
 
 SPEED = 60.0
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0
 EAST = "North - East"
 
 
