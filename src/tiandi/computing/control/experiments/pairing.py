@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from tiandi.computing.control.experiment import Request
 from tiandi.computing.control.experiments.arcs import Arcs, arcs
@@ -51,12 +52,12 @@ class PairNode(Node):
         """(pairs, 2): couplers with a coupler between them, or with a qubit in common."""
         couplers = knowledge.electronics.couplers
         count = len(couplers)
-        touches = np.zeros((knowledge.electronics.qubits, count), np.int64)
-        touches[couplers.T, np.arange(count)] = 1
-        near = touches.copy()
-        np.add.at(near, couplers[:, 0], touches[couplers[:, 1]])
-        np.add.at(near, couplers[:, 1], touches[couplers[:, 0]])
-        return np.argwhere(np.triu(touches.T @ near, 1))
+        shape = knowledge.electronics.qubits, count
+        touches = sparse.csr_array((np.ones(couplers.size, np.int64), (couplers.ravel(), np.repeat(np.arange(count), 2))), shape)
+        joined = touches @ touches.T
+        near = sparse.triu(touches.T @ joined @ touches, 1, format="csr")
+        near.sort_indices()
+        return np.stack(near.nonzero(), axis=1, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
