@@ -19,7 +19,7 @@ from tiandi.distill.ledger import Ledger, LifeLedger
 from tiandi.errors import InputError, ProtocolViolation, StateError
 from tiandi.hosts.pool_file import APPLICATION_ID, PoolFile, create_pair
 
-SAID = [b"announcement", b"sifting"]
+SAID, CONFIRMATION = [b"announcement", b"sifting"], b"confirmation"
 PRE_SHARED = UUID(int=0)
 
 
@@ -45,7 +45,7 @@ def talk(alice: AuthenticationPool, bob: AuthenticationPool) -> None:
     here, there = OneTimeTags(alice), OneTimeTags(bob)
     here.open(SAID, there.seal(SAID))
     here.replenish(block_id, block_id.bytes * 8)
-    there.open_answer(SAID, here.answer(SAID))
+    there.open_answer(CONFIRMATION, here.answer(CONFIRMATION))
     there.replenish(block_id, block_id.bytes * 8)
 
 
@@ -132,10 +132,10 @@ def test_a_link_that_signatures_begin_remembers_it_across_processes(tmp_path: Pa
         ends = [Signatures(pool, keys[end], keys[1 - end].public_key()) for end, pool in enumerate(pools)]
         block_id = UUID(int=attempt + 1)
         ends[0].open(SAID, ends[1].seal(SAID))
-        answer = ends[0].answer(SAID)
+        answer = ends[0].answer(CONFIRMATION)
         ends[0].replenish(block_id, b"k" * 128)
         if answered:
-            ends[1].open_answer(SAID, answer)
+            ends[1].open_answer(CONFIRMATION, answer)
             ends[1].replenish(block_id, b"k" * 128)
         for pool in pools:
             pool.close()
@@ -422,7 +422,7 @@ from uuid import UUID
 from tiandi.distill.authentication import OneTimeTags, Seal
 from tiandi.hosts.pool_file import PoolFile
 
-SAID = [b"announcement", b"sifting"]
+SAID, CONFIRMATION = [b"announcement", b"sifting"], b"confirmation"
 alice_path, bob_path = map(Path, sys.argv[1:3])
 sealed, sealing = os.pipe()
 chance = random.Random(8)
@@ -440,7 +440,7 @@ def alice(line):
             tags.open(SAID, seal)
             tell("alice", seal.segment, seal.start)
             tags.replenish(*block(seal.tag))
-            line.send(tags.answer(SAID) if os.urandom(1)[0] > 30 else b"lost")
+            line.send(tags.answer(CONFIRMATION) if os.urandom(1)[0] > 30 else b"lost")
 
 def bob(line):
     with PoolFile(bob_path) as pool:
@@ -453,7 +453,7 @@ def bob(line):
             if not (answer := line.recv(100)):
                 break
             if answer != b"lost":
-                tags.open_answer(SAID, answer)
+                tags.open_answer(CONFIRMATION, answer)
                 tags.replenish(*block(seal.tag))
 
 def start(end, line, other):
@@ -495,7 +495,7 @@ for _ in range(int(sys.argv[3])):
         seal = sender.seal(SAID)
         receiver.open(SAID, seal)
         receiver.replenish(*block(seal.tag))
-        sender.open_answer(SAID, receiver.answer(SAID))
+        sender.open_answer(CONFIRMATION, receiver.answer(CONFIRMATION))
         sender.replenish(*block(seal.tag))
         tell("bob", seal.segment, seal.start)
         tell("alice", seal.segment, seal.start)

@@ -219,7 +219,7 @@ class Alice(Party):
 
     def _on_confirmation(self, message: messages.Confirmation) -> messages.Message:
         self._authentication.open(self._transcript, Seal(message.segment, message.start, message.tag))
-        tag = self._authentication.answer(self._transcript)
+        tag = self._authentication.answer(self._tags[0])
         self._finish(self._block_id, self._final_lengths)
         return messages.Acknowledgement(tag)
 

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import fft
 
 from tiandi.bits import BitArray
-from tiandi.distill.binary_polynomial import middle_product
+from tiandi.distill.binary_polynomial import middle_product_packed
+from tiandi.distill.sifting import Words, pack_words, unpack_words
 from tiandi.distill.vectors import lanes_available
 
 ROUNDED_SEED_BIT = 1 << 17
@@ -31,14 +32,18 @@ def toeplitz_hash(bits: BitArray, seed: BitArray, output_bit: int) -> BitArray:
     ``seed`` has n + output_bit - 1 bits; ValueError if not. The product is the middle of the product of two polynomials, exact at any
     length. The first long one compiles for some seconds, once for an installation.
     """
-    length = bits.size
+    return toeplitz_hash_packed(pack_words(bits), bits.size, pack_words(seed), seed.size, output_bit)
+
+
+def toeplitz_hash_packed(key: Words, key_bit: int, seed: Words, seed_bit: int, output_bit: int) -> BitArray:
+    """The same for ``key_bit`` bits of key and ``seed_bit`` of seed that are 64 a word, first one lowest, with zeros after the last."""
     if output_bit == 0:
         return np.zeros(0, np.uint8)
-    if seed.size != toeplitz_seed_bit(length, output_bit):
-        raise ValueError(f"the seed must have {toeplitz_seed_bit(length, output_bit)} bits, not {seed.size}")
-    if seed.size <= ROUNDED_SEED_BIT:
-        return rounded_middle_product(bits, seed)
-    return middle_product(bits, seed, lanes_available()[0])
+    if seed_bit != toeplitz_seed_bit(key_bit, output_bit):
+        raise ValueError(f"the seed must have {toeplitz_seed_bit(key_bit, output_bit)} bits, not {seed_bit}")
+    if seed_bit <= ROUNDED_SEED_BIT:
+        return rounded_middle_product(unpack_words(key, key_bit), unpack_words(seed, seed_bit))
+    return middle_product_packed(key, key_bit, seed, seed_bit, lanes_available()[0])
 
 
 def rounded_middle_product(short: BitArray, long: BitArray) -> BitArray:

@@ -171,15 +171,16 @@ class Seal(NamedTuple):
 
 
 class Authentication(Protocol):
-    """What authenticates one block at one end, by the whole transcript of what was said.
+    """What authenticates one block at one end: Bob's tag of the whole transcript of what was said, and Alice's of his confirmation.
 
     - Bob asks `require` before he speaks, which raises KeysExhausted when a block cannot be paid for. Nothing is kept back for it.
     - Bob's `seal` is his tag; what pays for it is spent, on disk where the pool is there, before the tag exists. Raises KeysExhausted.
     - Alice's `open` checks it and spends. Raises AuthenticationFailed or ProtocolViolation, and spends nothing, when it is not his.
-    - Alice's `answer` is her tag; Bob's `open_answer` checks it. Raises AuthenticationFailed when it is not hers.
+    - Alice's `answer` is her tag of Bob's confirmation, in which his is: she has found it to be that of all she has heard and said, so hers
+      need not go through that again. Bob's `open_answer` checks it. Raises AuthenticationFailed when it is not hers.
     - `replenish` puts key of this block into the pool: at Bob's end after `open_answer`, at Alice's before her answer leaves.
     - `full` says that the pool needs no more: Bob then asks for none.
-    - `epsilon` bounds the probability that either tag of ``said_byte`` bytes is forged; it is 0 where only `strength` can speak.
+    - `epsilon` bounds the probability that either tag is forged, of ``said_byte`` bytes or fewer; it is 0 where only `strength` can speak.
     """
 
     @property
@@ -191,8 +192,8 @@ class Authentication(Protocol):
     def require(self) -> None: ...
     def seal(self, transcript: Sequence[Data]) -> Seal: ...
     def open(self, transcript: Sequence[Data], seal: Seal) -> None: ...
-    def answer(self, transcript: Sequence[Data]) -> bytes: ...
-    def open_answer(self, transcript: Sequence[Data], tag: bytes) -> None: ...
+    def answer(self, confirmation: Data) -> bytes: ...
+    def open_answer(self, confirmation: Data, tag: bytes) -> None: ...
     def epsilon(self, said_byte: int) -> float: ...
     def replenish(self, block_id: UUID, key: bytes) -> None: ...
 
@@ -235,11 +236,11 @@ class OneTimeTags:
         self.spent_bit, self._answer_key = len(key) * BIT_PER_BYTE, key[TAG_KEY_BYTE:]
         return position, key[:TAG_KEY_BYTE]
 
-    def answer(self, transcript: Sequence[Data]) -> bytes:
-        return one_time_tag(self._key_of_answer(), transcript)
+    def answer(self, confirmation: Data) -> bytes:
+        return one_time_tag(self._key_of_answer(), [confirmation])
 
-    def open_answer(self, transcript: Sequence[Data], tag: bytes) -> None:
-        verify_one_time_tag(self._key_of_answer(), transcript, tag)
+    def open_answer(self, confirmation: Data, tag: bytes) -> None:
+        verify_one_time_tag(self._key_of_answer(), [confirmation], tag)
 
     def _key_of_answer(self) -> bytes:
         key, self._answer_key = self._answer_key, b""
@@ -286,12 +287,12 @@ class Signatures:
         self._verify(transcript, seal.tag, SEAL_CONTEXT)
         self._number = self._pool.number_block()
 
-    def answer(self, transcript: Sequence[Data]) -> bytes:
-        return self._own.sign(_digest(transcript), ANSWER_CONTEXT)
+    def answer(self, confirmation: Data) -> bytes:
+        return self._own.sign(_digest([confirmation]), ANSWER_CONTEXT)
 
-    def open_answer(self, transcript: Sequence[Data], tag: bytes) -> None:
+    def open_answer(self, confirmation: Data, tag: bytes) -> None:
         """Check Alice's signature: she has this block."""
-        self._verify(transcript, tag, ANSWER_CONTEXT)
+        self._verify([confirmation], tag, ANSWER_CONTEXT)
         self._confirmed = True
 
     def _verify(self, transcript: Sequence[Data], signature: bytes, context: bytes) -> None:

@@ -19,11 +19,13 @@ import numpy as np
 from tiandi.bits import BitArray
 from tiandi.compiling import kernel
 from tiandi.distill.additive_fourier import aligned_words, evaluate, evaluate_transposed, inlined, interpolate_transposed
-from tiandi.distill.fourier_stages import SMALLEST_LEVELS, Words
-from tiandi.distill.vectors import Lanes, load, multiply, pack_64, store
+from tiandi.distill.fourier_stages import SMALLEST_LEVELS
+from tiandi.distill.sifting import Words, pack_words
+from tiandi.distill.vectors import Lanes, load, multiply, store
 
-ELEMENT_BIT = 32
+ELEMENT_BIT, WORD_BIT = 32, 64
 MOST_PIECES = 8
+ALL = np.uint64(2**64 - 1)
 
 
 def middle_product(short: BitArray, long: BitArray, lanes: Lanes) -> BitArray:
@@ -31,35 +33,39 @@ def middle_product(short: BitArray, long: BitArray, lanes: Lanes) -> BitArray:
 
     ``lanes`` says with which instructions, see `vectors`; the result is the same. The first call with each compiles for some seconds.
     """
-    short, long = (np.ascontiguousarray(bits, np.uint8) for bits in (short, long))
-    wanted_bit = long.size - short.size + 1
-    piece_bit, levels = _division(short.size, wanted_bit)
+    return middle_product_packed(pack_words(short), short.size, pack_words(long), long.size, lanes)
+
+
+def middle_product_packed(short: Words, short_bit: int, long: Words, long_bit: int, lanes: Lanes) -> BitArray:
+    """The same of ``short_bit`` and ``long_bit`` coefficients, 64 a word, first one lowest, with zeros after the last."""
+    wanted_bit = long_bit - short_bit + 1
+    piece_bit, levels = _division(short_bit, wanted_bit)
     # One allocation for all, as large ones are handed out much faster; with a single piece its products are the total.
-    workspace = aligned_words((2 if piece_bit == short.size else 3) << levels).reshape(-1, 1 << levels)
+    workspace = aligned_words((2 if piece_bit >= short_bit else 3) << levels).reshape(-1, 1 << levels)
     values, products, total = workspace[0], workspace[1], workspace[-1]
-    if piece_bit < short.size:
+    if piece_bit < short_bit:
         total.fill(0)
-    for start in range(0, short.size, piece_bit):
-        stop = min(start + piece_bit, short.size)
-        _enter(values, short[start:stop])
+    for start in range(0, short_bit, piece_bit):
+        stop = min(start + piece_bit, short_bit)
+        _enter(values, short[start // WORD_BIT : -(-stop // WORD_BIT)])
         evaluate(values, lanes)
-        _enter_windows(products, long[short.size - stop : long.size - start])
+        _enter_windows(products, long, short_bit - stop, long_bit - start)
         interpolate_transposed(products, lanes)
         _multiply_values(products, values, lanes)
-        if piece_bit < short.size:
+        if piece_bit < short_bit:
             total ^= products
     evaluate_transposed(total, lanes)
     return _leave(total, wanted_bit)
 
 
 def _division(short_bit: int, wanted_bit: int) -> tuple[int, int]:
-    """How many bits of ``short`` to take at a time, and the levels of a transform, for the least work.
+    """How many bits of ``short`` to take at a time, whole words, and the levels of a transform, for the least work.
 
     A transform has 2^levels elements. To take ``short`` in c pieces takes 2 c + 1 transforms, but these may be half as long.
     """
     choices = []
     for pieces in range(1, MOST_PIECES + 1):
-        piece_bit = -(-short_bit // pieces)
+        piece_bit = WORD_BIT * -(-short_bit // (pieces * WORD_BIT))
         elements = -(-(piece_bit + wanted_bit - 1) // ELEMENT_BIT)
         levels = max(SMALLEST_LEVELS, (elements - 1).bit_length())
         choices.append(((2 * pieces + 1) * levels << levels, piece_bit, levels))
@@ -75,24 +81,23 @@ def _leave(words: Words, count: int) -> BitArray:
 
 @kernel
 def _enter(words, bits):  # type: ignore[no-untyped-def]
-    """Word q gets bits 32 q ... 32 q + 31 of ``bits``, and zeros beyond their end."""
-    pairs = -(-bits.size // 64)
-    for pair in range(pairs):
-        both = pack_64(bits, 64 * pair) if 64 * (pair + 1) <= bits.size else _edge_bits(bits, 64 * pair)
-        words[2 * pair] = both & np.uint64(0xFFFFFFFF)
-        words[2 * pair + 1] = both >> np.uint64(32)
-    words[2 * pairs :] = 0
+    """Word q gets bits 32 q ... 32 q + 31 of packed ``bits``, and zeros beyond their end."""
+    for pair in range(bits.size):
+        words[2 * pair] = bits[pair] & np.uint64(0xFFFFFFFF)
+        words[2 * pair + 1] = bits[pair] >> np.uint64(32)
+    words[2 * bits.size :] = 0
 
 
 @kernel
-def _enter_windows(words, bits):  # type: ignore[no-untyped-def]
-    """Put ``bits`` at the end of 32 (N + 1) bits; word q becomes the element that pairs with x^k to bit 32 q + 63 - k of these."""
-    pairs = min(words.size // 2, bits.size // 64 + 1)
-    start = bits.size - 64
-    above = _edge_bits(bits, start)
+def _enter_windows(words, bits, first, end):  # type: ignore[no-untyped-def]
+    """Put bits ``first`` ... ``end`` - 1 of packed ``bits`` at the end of 32 (N + 1) bits; word q becomes the element that pairs with x^k
+    to bit 32 q + 63 - k of these."""
+    pairs = min(words.size // 2, (end - first) // 64 + 1)
+    start = end - 64
+    above = _window(bits, start, first)
     for pair in range(pairs):
         start -= 64
-        below = pack_64(bits, start) if start >= 0 else _edge_bits(bits, start)
+        below = _window(bits, start, first)
         words[words.size - 1 - 2 * pair] = above
         words[words.size - 2 - 2 * pair] = below >> np.uint64(32) | above << np.uint64(32)
         above = below
@@ -102,12 +107,17 @@ def _enter_windows(words, bits):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _edge_bits(bits, start):  # type: ignore[no-untyped-def]
-    """64 bits from ``start`` on, with zeros where there are none."""
-    word = np.uint64(0)
-    for place in range(max(0, -start), min(64, bits.size - start)):
-        word |= np.uint64(bits[start + place] != 0) << np.uint64(place)
-    return word
+def _window(bits, start, first):  # type: ignore[no-untyped-def]
+    """64 bits from ``start`` on, with zeros in place of those before ``first``."""
+    if start <= first - 64:
+        return np.uint64(0)
+    if start < 0:
+        word = bits[0] << np.uint64(-start)
+    else:
+        word, shift = bits[start >> 6] >> np.uint64(start & 63), start & 63
+        if shift and (start >> 6) + 1 < bits.size:
+            word |= bits[(start >> 6) + 1] << np.uint64(64 - shift)
+    return word & (ALL << np.uint64(first - start)) if start < first else word
 
 
 @kernel

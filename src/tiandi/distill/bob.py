@@ -263,7 +263,7 @@ class Bob(Party):
         return messages.Confirmation(seal.segment, seal.start, seal.tag)
 
     def _on_acknowledgement(self, message: messages.Acknowledgement) -> None:
-        self._authentication.open_answer(self._transcript, message.tag)
+        self._authentication.open_answer(self._tags[0], message.tag)
         self._finish(self._block_id, self._final_lengths)
 
     def _destroy(self) -> None:

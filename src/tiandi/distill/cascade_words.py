@@ -38,24 +38,29 @@ zeros_below = _of_word(lambda builder, word: builder.cttz(word, cgutils.false_bi
 """Number of zeros above the highest one of a word, and below its lowest one; 64 if there is none."""
 
 
-@intrinsic
-def _fetch(_context, array, index):  # type: ignore[no-untyped-def]
-    """Begin to bring the numbers of an array from an index on into the cache."""
+def _fetching(writes: bool) -> Any:
+    """A function of an array and an index for compiled loops: begin to bring the numbers from there on into the cache."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), _ADDRESS)
-        fetch = builder.module.declare_intrinsic("llvm.prefetch", [_ADDRESS], ir.FunctionType(ir.VoidType(), [_ADDRESS] + 3 * [_FLAG]))
-        builder.call(fetch, [address, *[ir.Constant(_FLAG, flag) for flag in (1, 3, 1)]])
-        return context.get_dummy_value()
+    def typed(_context, array, index):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            address = builder.bitcast(builder.gep(data, [arguments[1]]), _ADDRESS)
+            fetch = builder.module.declare_intrinsic("llvm.prefetch", [_ADDRESS], ir.FunctionType(ir.VoidType(), [_ADDRESS] + 3 * [_FLAG]))
+            builder.call(fetch, [address, *[ir.Constant(_FLAG, flag) for flag in (int(writes), 3, 1)]])
+            return context.get_dummy_value()
 
-    return types.none(array, types.int64), generate
+        return types.none(array, types.int64), generate
+
+    return intrinsic(typed)
+
+
+fetch_to_read, _fetch_to_write = _fetching(False), _fetching(True)
 
 
 @inlined
 def fetch_word(rows, frame, number, position):  # type: ignore[no-untyped-def]
     """Begin to bring the word of a row that holds a position into the cache."""
-    _fetch(rows, ((np.int64(frame) * rows.shape[1] + number) * rows.shape[2] + (position >> 6)) * rows.shape[3])
+    _fetch_to_write(rows, ((np.int64(frame) * rows.shape[1] + number) * rows.shape[2] + (position >> 6)) * rows.shape[3])
 
 
 @inlined

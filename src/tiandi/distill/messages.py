@@ -165,7 +165,7 @@ class Confirmation(Message, frozen=True):
 
 
 class Acknowledgement(Message, frozen=True):
-    """Alice: her tag of everything said so far. Both have the key."""
+    """Alice: her tag of Bob's confirmation, which she has checked. Both have the key."""
 
     tag: bytes
 
@@ -204,6 +204,16 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyMessage)
 
 
+class _Kind(msgspec.Struct):
+    """What every message begins with."""
+
+    type: str
+
+
+_kind_decoder = msgspec.msgpack.Decoder(_Kind)
+ROUNDS = frozenset({Query.__name__, Parities.__name__})
+
+
 def encode(message: Message) -> bytes:
     """The bytes of a message."""
     return _encoder.encode(message)
@@ -215,3 +225,11 @@ def decode(data: Data) -> AnyMessage:
         return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolViolation(f"a message cannot be decoded: {error}") from None
+
+
+def is_round(data: Data) -> bool:
+    """Whether ``data`` says that it is one of the hundreds of rounds of Cascade; the rest of it is not read."""
+    try:
+        return _kind_decoder.decode(data).type in ROUNDS
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False

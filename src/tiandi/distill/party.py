@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from tiandi.bits import BitArray, Data, unpack
 from tiandi.distill import messages
-from tiandi.distill.amplification import toeplitz_hash, toeplitz_seed_bit
+from tiandi.distill.amplification import toeplitz_hash_packed, toeplitz_seed_bit
 from tiandi.distill.authentication import BLOCK_KEY_BIT, Authentication
 from tiandi.distill.ledger import BasisCounts, Ledger
 from tiandi.distill.messages import Message
 from tiandi.distill.records import BASIS_NAMES, KeyBlock
 from tiandi.distill.sifted_key import SiftedKey
-from tiandi.distill.sifting import Words, everything
+from tiandi.distill.sifting import Words, everything, words_from
 from tiandi.errors import (
     DistillationAborted,
     ImplausibleStatistics,
@@ -296,11 +296,10 @@ class Party:
 
     def _amplify(self, lengths: list[int], seeds: tuple[bytes, ...]) -> bytes:
         """The secret key of both bases in one string of whole bytes."""
-        parts = []
-        for key, length, seed_bit, seed in zip(self._keys, lengths, self._seed_bits(lengths), seeds, strict=True):
-            bits = key.bits
-            parts.append(toeplitz_hash(bits, unpacked(seed, seed_bit), length))
-            bits.fill(0)
+        parts = [
+            toeplitz_hash_packed(key.words, key.size, words_from(seed, seed_bit), seed_bit, length)
+            for key, length, seed_bit, seed in zip(self._keys, lengths, self._seed_bits(lengths), seeds, strict=True)
+        ]
         secret = np.concatenate(parts)
         return np.packbits(secret[: secret.size // BIT_PER_BYTE * BIT_PER_BYTE], bitorder="little").tobytes()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -140,9 +142,15 @@ def encode_slots(slots: Slots) -> memoryview:
     number but its last (LEB128). Raises InputError for slots that do not rise, or not in this range.
     """
     slots = np.ascontiguousarray(slots, np.int64)
-    data = np.empty(kernels.MOST_BYTE * slots.size + 8, np.uint8)  # Nearly all of it is never touched.
-    size_byte = int(kernels.encode(slots, data, kernels.extraction_flag()))
-    if size_byte < 0 or (slots.size and not 0 <= slots[-1] < FIRST_SLOT_REFUSED):
+    size_byte = -1
+    if not slots.size:
+        return memoryview(b"")
+    if 0 <= slots[-1] < FIRST_SLOT_REFUSED:
+        # A gap g takes at most 1 + log2(1 + g) / 7 bytes, which is concave: all of them together no more than as many mean gaps.
+        most = slots.size * (1.0 + math.log2((int(slots[-1]) + 1) / slots.size) / 7.0)
+        data = np.empty(int(most) + kernels.ROOM_BYTE, np.uint8)
+        size_byte = int(kernels.encode(slots, data, kernels.extraction_flag()))
+    if size_byte < 0:
         raise InputError("slots", f"{slots.size} slots", f"must rise from 0 or more and stay below {FIRST_SLOT_REFUSED}")
     return data[:size_byte].data
 

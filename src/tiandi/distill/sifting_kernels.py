@@ -18,14 +18,17 @@ from numba import extending, types
 from numba.core import cgutils
 
 from tiandi.compiling import kernel, target_features
+from tiandi.distill.cascade_words import fetch_to_read
 
 WORD_BIT = 64
 BYTES_AT_ONCE = 64
 TALLIED_AT_ONCE = 512
 """Words that are counted before the next ones are read, value by value."""
 LONGEST_NUMBER_BYTE = 9
-MOST_BYTE = 10
-"""Room for a number, whatever it is."""
+AHEAD, LINE = 512, 8
+"""Slots are more than caches hold: so many before their turn their cache lines are fetched, which have so many each."""
+ROOM_BYTE = 10 * BYTES_AT_ONCE + 8
+"""For `BYTES_AT_ONCE` numbers, whatever they are, and the word that the last of them is written in."""
 FIRST_SLOT_REFUSED = 2**62
 
 SLOW_EXTRACTION = ("bdver4", "znver1", "znver2")
@@ -258,6 +261,14 @@ def _gap(slots, first, k):  # type: ignore[no-untyped-def]
 
 
 @_inlined
+def _fetch_ahead(slots, first):  # type: ignore[no-untyped-def]
+    """Begin to bring the slots into the cache that will be read after `AHEAD` others."""
+    if first + AHEAD < slots.size:
+        for line in range(0, BYTES_AT_ONCE, LINE):
+            fetch_to_read(slots, first + AHEAD + line)
+
+
+@_inlined
 def _tell_bytes(slots, first, count, out, place):  # type: ignore[no-untyped-def]
     """Write ``count`` gaps of a byte each, and tell whether they were that."""
     every = ZERO
@@ -270,11 +281,17 @@ def _tell_bytes(slots, first, count, out, place):  # type: ignore[no-untyped-def
 
 @kernel
 def encode(slots, out, flag):  # type: ignore[no-untyped-def]
-    """Write the slots and tell in how many bytes, -1 when they do not rise from 0 or more; ``out`` has MOST_BYTE for each, and 8 more."""
+    """Write the slots and tell in how many bytes, -1 when they do not rise from 0 or more.
+
+    ``out`` has room for those of slots that rise to the last of these, and ROOM_BYTE more; where others would take more, no more is written.
+    """
     place, previous, signs = ZERO, np.int64(-1), np.int64(0)
     first = 0
     while first < slots.size:
         end = min(first + BYTES_AT_ONCE, slots.size)
+        if place + np.uint64(ROOM_BYTE) > np.uint64(out.size):
+            return np.int64(-1)
+        _fetch_ahead(slots, first)
         # Gaps of a byte each, 64 or 8 at once: the usual case where more than one pulse in twenty is detected.
         if first and end == first + BYTES_AT_ONCE and _tell_bytes(slots, np.uint64(first), BYTES_AT_ONCE, out, place):
             place += WHOLE

@@ -114,19 +114,6 @@ def broadcast(typing, word, lanes):  # type: ignore[no-untyped-def]
 
 
 @_intrinsic
-def pack_64(typing, bits, index):  # type: ignore[no-untyped-def]
-    """The word whose bit k says whether byte ``index`` + k of an array of uint8 is not zero; nothing checks that these are there."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        kind = ir.VectorType(_BYTE, 64)
-        loaded = builder.load(builder.bitcast(_address(context, builder, signature, arguments), ir.PointerType(kind)))
-        loaded.align = 1
-        return builder.bitcast(builder.icmp_unsigned("!=", loaded, ir.Constant(kind, [0] * 64)), _WORD)
-
-    return types.uint64(bits, types.intp), generate
-
-
-@_intrinsic
 def add(typing, left, right):  # type: ignore[no-untyped-def]
     """Sums in GF(2^64), word by word."""
 

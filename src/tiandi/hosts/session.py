@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from tiandi.bits import Data
+from tiandi.distill import messages
 from tiandi.distill.alice import Alice
 from tiandi.distill.authentication import BLOCK_KEY_BIT
 from tiandi.distill.bob import Bob
@@ -214,7 +215,7 @@ class Session:
     def _answer_at_once(self, frame: Frame) -> bool:
         """Answer a message of a block that is quick to answer, where it arrives; whether that was done."""
         block = self._blocks.get(frame.number)
-        if block is None or block.busy or not block.quick:
+        if block is None or block.busy or not block.quick or not messages.is_round(frame.payload):
             return False
         try:
             self._answer(block, self._work(block, frame.payload))
@@ -259,9 +260,9 @@ class Session:
             if block.report is not None:
                 return None
             block.party = self._party(block.plan)
-        party, start_s = block.party, time.monotonic()
+        party, start_s = block.party, time.thread_time()
         answer = party.start() if isinstance(party, Bob) and payload is None else party.receive(payload or b"")
-        block.quick = party.state is State.RECONCILING and time.monotonic() - start_s < QUICK_S
+        block.quick = party.state is State.RECONCILING and time.thread_time() - start_s < QUICK_S
         # An answer that was computed from the record, be it a refusal, tells of its bases: no second talk about these events.
         if not block.spoken and (party.outcome is None or party.ledger.detected):
             self._end.recordings.mark(block.plan)
