@@ -30,7 +30,7 @@ from tiandi.protocols.event_file import Run
 
 GOAL_NS = 1000 / 60
 """60 Mbit/s of sifted key."""
-BLOCKS, WARM_BLOCKS = 12, 2
+BLOCKS, WARM_BLOCKS = 40, 2
 EVENTS = 16_000_000
 DETECTED_PER_PULSE = 0.05
 QBER = 0.02

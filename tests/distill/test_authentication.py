@@ -1,6 +1,7 @@
 import hashlib
 import itertools
 import os
+import random
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from tiandi.distill.authentication import BLOCK_KEY_BYTE, Authentication, AuthenticationPool, OneTimeTags, PoolPosition, Seal, Signatures
 from tiandi.errors import AuthenticationFailed, InputError, KeysExhausted, ProtocolViolation
-from tiandi.tags import forgery_probability, one_time_tag, verify_one_time_tag
+from tiandi.tags import PIECE_BYTE, forgery_probability, one_time_tag, verify_one_time_tag
 
 KEY = bytes(range(32))
 
@@ -22,6 +23,14 @@ KEY = bytes(range(32))
 def test_tag_of_one_message_is_poly1305_of_length_and_message() -> None:
     """RFC 8439, section 2.5.2, gives the tag of its own text; ours has the length in front, so the text is split to match."""
     assert one_time_tag(KEY, [b"abc"]) == Poly1305.generate_tag(KEY, b"\x03" + bytes(7) + b"abc")
+
+
+@pytest.mark.parametrize("size_byte", [PIECE_BYTE - 1, PIECE_BYTE, PIECE_BYTE + 1, 3 * PIECE_BYTE + 7])
+@pytest.mark.parametrize("before", [[], [b"abc"], [b"a message", b"of 16 bytes less", b""]])
+def test_a_long_message_has_the_tag_of_poly1305(size_byte: int, before: list[bytes]) -> None:
+    messages = [*before, random.Random(size_byte).randbytes(size_byte), b"after"]
+    whole = b"".join(len(message).to_bytes(8, "little") + message for message in messages)
+    assert one_time_tag(KEY, messages) == Poly1305.generate_tag(KEY, whole)
 
 
 @pytest.mark.parametrize("changed", [[b"ab", b"cd"], [b"abcd"], [b"abc", b""], [], [b"c", b"ab"]])

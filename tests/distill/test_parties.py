@@ -532,6 +532,16 @@ def test_the_transcript_is_the_same_at_both_ends_and_ends_with_the_tags() -> Non
     assert said.count(messages.Confirmation) == 1
 
 
+def test_rounds_of_cascade_are_told_from_all_else() -> None:
+    alice, bob = parties()
+    run_in_process(alice, bob)
+    said = alice.transcript[1:]
+    rounds = [isinstance(messages.decode(data), messages.Query | messages.Parities) for data in said]
+    assert [messages.is_round(data) for data in said] == rounds
+    assert any(rounds)
+    assert not any(map(messages.is_round, [b"", b"Query", b"\x81\xa4type", b"\x81\xa4type\x05", b"\x80"]))
+
+
 def test_nothing_of_the_key_shows() -> None:
     alice, bob = parties()
     run_in_process(alice, bob)

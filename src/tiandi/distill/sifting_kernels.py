@@ -283,7 +283,7 @@ def _tell_bytes(slots, first, count, out, place):  # type: ignore[no-untyped-def
 def encode(slots, out, flag):  # type: ignore[no-untyped-def]
     """Write the slots and tell in how many bytes, -1 when they do not rise from 0 or more.
 
-    ``out`` has room for those of slots that rise to the last of these, and ROOM_BYTE more; where others would take more, no more is written.
+    ``out`` has room for slots that rise to the last of these, and ROOM_BYTE more; nothing is written beyond, whatever the slots.
     """
     place, previous, signs = ZERO, np.int64(-1), np.int64(0)
     first = 0

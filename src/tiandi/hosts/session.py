@@ -32,7 +32,8 @@ PINGS = 5
 LEAST_FRAME_BYTE, FRAME_BYTE_PER_EVENT = 1 << 20, 16
 BEATS_PER_SILENCE = 4
 QUICK_S = 0.002
-"""A block whose last answer took no longer is answered by the event loop itself: Cascade asks often, and changing threads takes longer."""
+"""Of processor. The rounds of Cascade of a block whose last answer took no longer are answered by the event loop itself: they are many, and
+changing threads takes longer. All else is for the thread, however short the last answer was: nothing long may keep rounds waiting."""
 CLOSING_S = 5.0
 
 
