@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -96,12 +97,14 @@ def test_a_number_of_workers_that_nobody_has_is_refused(workers: int) -> None:
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "nowhere", "gopher://127.0.0.1:9", ""])
 def test_a_scheduler_that_is_not_there_is_one_clear_error_within_ten_seconds(address: str) -> None:
-    pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed")
     began = time.monotonic()
     with pytest.raises(InputError, match="no Dask scheduler answers there") as caught:
         list(run_tasks(scaled, 1, [1], scheduler=address))
     assert caught.value.field == "scheduler"
     assert time.monotonic() - began < 10.0
+    clients = [one for one in gc.get_objects() if isinstance(one, distributed.Client)]
+    assert {one.status for one in clients} <= {"closed"}
 
 
 def test_a_cluster_that_loses_a_worker_gives_the_same_numbers(cluster: Cluster) -> None:

@@ -131,8 +131,18 @@ def _on_cluster(function: Callable[[Any, Any], Result], shared: object, tasks: S
 
 
 def _connect(distributed: Any, address: str) -> Any:
+    class Client(distributed.Client):  # type: ignore[misc]
+        def start(self, **how: Any) -> None:
+            """Close a client that cannot start: the garbage collector would do it one day, perhaps while another one starts, and would wait
+            for ever for the lock that this one holds."""
+            try:
+                super().start(**how)
+            except BaseException:
+                self.close()
+                raise
+
     try:
-        client = distributed.Client(address, timeout=CONNECT_LIMIT_S / 2, set_as_default=False)
+        client = Client(address, timeout=CONNECT_LIMIT_S / 2, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         reason = f"no Dask scheduler answers there ({type(error).__name__}); start one with: dask scheduler"
         raise InputError("scheduler", address, reason) from None
