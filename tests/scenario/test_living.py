@@ -111,8 +111,9 @@ def test_details_of_link_node_and_pair(ring: Watcher) -> None:
     assert node.address.startswith("https://127.0.0.1:")
     assert {stock.peer for stock in node.stocks} == {"East", "West"}
     assert {"sae-north", "customer-north"} <= set(node.saes)
+    # Until their own link has key in stock, the way round may be the better one.
+    ring.until(lambda: ring.see(ring.living.pair, "North", "East").route == ["North", "East"], "the short way")
     pair = ring.see(ring.living.pair, "North", "East")
-    assert pair.route == ["North", "East"]
     assert ["North", "West", "South", "East"] in pair.routes
     assert pair.age_s is not None
     assert "no node on the way" in " ".join(pair.trust)
