@@ -58,6 +58,7 @@ def _absorb_long(mac: Poly1305, message: Data, begun_byte: int) -> None:
         piece = room[: len(whole) - start]
         piece[:] = whole[start : start + PIECE_BYTE]
         mac.update(piece)
+    room[:] = bytes(len(room))  # It may have been key.
 
 
 def forgery_probability(length_byte: int) -> float:

@@ -42,7 +42,10 @@ def toeplitz_hash_packed(key: Words, key_bit: int, seed: Words, seed_bit: int, o
     if seed_bit != toeplitz_seed_bit(key_bit, output_bit):
         raise ValueError(f"the seed must have {toeplitz_seed_bit(key_bit, output_bit)} bits, not {seed_bit}")
     if seed_bit <= ROUNDED_SEED_BIT:
-        return rounded_middle_product(unpack_words(key, key_bit), unpack_words(seed, seed_bit))
+        bits = unpack_words(key, key_bit)
+        hashed = rounded_middle_product(bits, unpack_words(seed, seed_bit))
+        bits.fill(0)
+        return hashed
     return middle_product_packed(key, key_bit, seed, seed_bit, lanes_available()[0])
 
 

@@ -1,10 +1,10 @@
 """Two hosts distil key from what their modules recorded: `serve` at one end, `connect` at the other.
 
 Who is Alice and who is Bob follows from whose record an end has, not from who serves. Several blocks are in flight at once, so that one is
-worked on while the words of another travel. All work on blocks is done in one thread, in the order in which messages arrive, while
-the event loop moves bytes. Key is on disk at Alice's end before her last word leaves, and at Bob's when he has read it: where the
-connection breaks between the two she has a key that he lacks, which is harmless, because nobody uses a key that the other end does not
-name.
+worked on while the words of another travel. Work on blocks is done in one thread, in the order in which messages arrive, but for the
+rounds of Cascade: the event loop answers these, and moves bytes. Key is on disk at Alice's end before her last word leaves, and at Bob's
+when he has read it: where the connection breaks between the two she has a key that he lacks, which is harmless, because nobody uses a key
+that the other end does not name.
 """
 
 from __future__ import annotations
