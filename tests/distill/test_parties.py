@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -477,14 +477,15 @@ def test_bobs_words_count_where_his_errors_stay_his_own() -> None:
 
 @pytest.mark.parametrize("settings", [SETTINGS, FAR], ids=["cascade", "ldpc"])
 def test_errors_that_nothing_finds_are_revealed_and_counted(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    correct = Bob._correct
+    verify_corrected = Bob._verify_corrected
 
-    def leave_an_error(bob: Bob, corrected: dict[int, np.ndarray]) -> messages.Message:
-        for bits in corrected.values():
-            bits[70_000] ^= 1
-        return correct(bob, corrected)
+    def leave_an_error(bob: Bob, bases: Iterable[int]) -> messages.Message:
+        wrong = set(bases)
+        for basis in wrong:
+            bob._keys[basis].words[70_000 // 64] ^= np.uint64(1 << 70_000 % 64)
+        return verify_corrected(bob, wrong)
 
-    monkeypatch.setattr(Bob, "_correct", leave_an_error)
+    monkeypatch.setattr(Bob, "_verify_corrected", leave_an_error)
     alice, bob = parties(settings, detections=400_000)
     run_in_process(alice, bob)
     assert isinstance(bob.outcome, KeyBlock)

@@ -46,7 +46,7 @@ def test_what_a_key_becomes_is_wiped_where_it_came_from() -> None:
     key, _, _ = a_key(1000, seed=3)
     corrected = np.random.default_rng(4).integers(0, 2, 1000, dtype=np.uint8)
     expected = corrected.copy()
-    key.become(corrected)
+    key.become_bits(corrected)
     assert (key.bits == expected).all()
     assert not corrected.any()
     key.wipe()

@@ -67,7 +67,7 @@ def aligned_words(count: int) -> Words:
     return raw[start : start + count]
 
 
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
     """For what only kernels call: they hold its code, so that it needs no cache nor entry of its own."""
     return cast(Callable[..., Any], numba.njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))  # type: ignore[call-overload]
 
@@ -106,28 +106,28 @@ def _back(words, start, stage, lanes):  # type: ignore[no-untyped-def]
     _collect_transposed(words[start : start + stage.region], stage.region_expansions)
 
 
-@inlined
+@_inner
 def _workspace(count):  # type: ignore[no-untyped-def]
     raw = np.empty(count + 7, np.uint64)
     start = -(raw.ctypes.data // 8) % 8
     return raw[start : start + count]
 
 
-@inlined
+@_inner
 def _read_rows(buffer, words, strip, stage, lanes):  # type: ignore[no-untyped-def]
     for row in range(1 << stage.levels):
         for column in range(0, stage.width, len(lanes)):
             store(buffer, row * stage.width + column, load(words, strip + row * stage.stride + column, lanes))
 
 
-@inlined
+@_inner
 def _write_rows(words, strip, buffer, stage, lanes):  # type: ignore[no-untyped-def]
     for row in range(1 << stage.levels):
         for column in range(0, stage.width, len(lanes)):
             store(words, strip + row * stage.stride + column, load(buffer, row * stage.width + column, lanes))
 
 
-@inlined
+@_inner
 def _set_constants(constants, stage, block):  # type: ignore[no-untyped-def]
     for level in range(stage.levels):
         common = np.uint64(0)
@@ -138,7 +138,7 @@ def _set_constants(constants, stage, block):  # type: ignore[no-untyped-def]
             constants[i] = common ^ stage.constants[i]
 
 
-@inlined
+@_inner
 def _expand(words, expansions, transposed):  # type: ignore[no-untyped-def]
     """y^shift high reaches as far as y^half: what does is expanded in its turn. The transpose has that in the other half."""
     for number in range(expansions.shape[0]):
@@ -149,7 +149,7 @@ def _expand(words, expansions, transposed):  # type: ignore[no-untyped-def]
             _add_run(words, low + shift, low + half, half - shift)
 
 
-@inlined
+@_inner
 def _collect_transposed(words, expansions):  # type: ignore[no-untyped-def]
     for number in range(expansions.shape[0] - 1, -1, -1):
         half, shift = expansions[number, 0], expansions[number, 1]
@@ -158,14 +158,14 @@ def _collect_transposed(words, expansions):  # type: ignore[no-untyped-def]
             _add_run(words, low, low + half - shift, shift)
 
 
-@inlined
+@_inner
 def _add_run(words, target, source, count):  # type: ignore[no-untyped-def]
     targets, sources = words[target : target + count], words[source : source + count]
     for i in range(count):
         targets[i] ^= sources[i]
 
 
-@inlined
+@_inner
 def _convert(buffer, stage, lanes):  # type: ignore[no-untyped-def]
     _expand(buffer, stage.column_expansions, stage.transposed)
     sixteen = 16 * stage.width
@@ -184,7 +184,7 @@ def _convert(buffer, stage, lanes):  # type: ignore[no-untyped-def]
                     _convert_sixteen(buffer, word, stage.width, lanes)
 
 
-@inlined
+@_inner
 def _revert_transposed(buffer, stage, lanes):  # type: ignore[no-untyped-def]
     sixteen = 16 * stage.width
     if stage.levels >= 4:
@@ -197,7 +197,7 @@ def _revert_transposed(buffer, stage, lanes):  # type: ignore[no-untyped-def]
     _collect_transposed(buffer, stage.column_expansions)
 
 
-@inlined
+@_inner
 def _butterflies(buffer, stage, constants, lanes):  # type: ignore[no-untyped-def]
     """All levels of the stage, two at a time. An odd one is the first of the transform, where c is 1 or, transposed, 0."""
     half, odd = buffer.size // 2, stage.levels & 1
@@ -227,7 +227,7 @@ def _butterflies(buffer, stage, constants, lanes):  # type: ignore[no-untyped-de
                     store(buffer, i + 3 * quarter, add(d, c))
 
 
-@inlined
+@_inner
 def _butterflies_back(buffer, stage, constants, lanes):  # type: ignore[no-untyped-def]
     """The inverse of `_butterflies`, transposed."""
     for column in range(0, 8, len(lanes)):

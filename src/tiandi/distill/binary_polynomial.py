@@ -17,8 +17,8 @@ from __future__ import annotations
 import numpy as np
 
 from tiandi.bits import BitArray
-from tiandi.compiling import kernel
-from tiandi.distill.additive_fourier import aligned_words, evaluate, evaluate_transposed, inlined, interpolate_transposed
+from tiandi.compiling import inlined, lean_kernel
+from tiandi.distill.additive_fourier import aligned_words, evaluate, evaluate_transposed, interpolate_transposed
 from tiandi.distill.fourier_stages import SMALLEST_LEVELS
 from tiandi.distill.sifting import Words, pack_words
 from tiandi.distill.vectors import Lanes, load, multiply, store
@@ -79,7 +79,7 @@ def _leave(words: Words, count: int) -> BitArray:
     return np.unpackbits(upper.view(np.uint8), bitorder="little")[ELEMENT_BIT * elements - count :]
 
 
-@kernel
+@lean_kernel
 def _enter(words, bits):  # type: ignore[no-untyped-def]
     """Word q gets bits 32 q ... 32 q + 31 of packed ``bits``, and zeros beyond their end."""
     for pair in range(bits.size):
@@ -88,7 +88,7 @@ def _enter(words, bits):  # type: ignore[no-untyped-def]
     words[2 * bits.size :] = 0
 
 
-@kernel
+@lean_kernel
 def _enter_windows(words, bits, first, end):  # type: ignore[no-untyped-def]
     """Put bits ``first`` ... ``end`` - 1 of packed ``bits`` at the end of 32 (N + 1) bits; word q becomes the element that pairs with x^k
     to bit 32 q + 63 - k of these."""
@@ -120,7 +120,7 @@ def _window(bits, start, first):  # type: ignore[no-untyped-def]
     return word & (ALL << np.uint64(first - start)) if start < first else word
 
 
-@kernel
+@lean_kernel
 def _multiply_values(left, right, lanes):  # type: ignore[no-untyped-def]
     for i in range(0, left.size, len(lanes)):
         store(left, i, multiply(load(left, i, lanes), load(right, i, lanes)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tiandi.bits import BitArray, pack
+from tiandi.bits import pack
 from tiandi.distill import messages
 from tiandi.distill.authentication import BLOCK_KEY_BIT, Authentication
 from tiandi.distill.cascade import CascadeCorrector
@@ -141,7 +141,9 @@ class Bob(Party):
         questions = self._questions()
         if any(questions):
             return messages.Query(questions)
-        return self._correct({basis: corrector.corrected for basis, corrector in self._correctors.items()})
+        for basis, corrector in self._correctors.items():
+            self._keys[basis].become(corrector.corrected_words)
+        return self._verify_corrected(self._correctors)
 
     def _on_syndromes(self, message: messages.Syndromes) -> messages.Message:
         wanted = [b"", b""]
@@ -161,11 +163,12 @@ class Bob(Party):
                 wanted[basis] = pack(frames)
         if any(wanted):
             return messages.IncrementRequest((wanted[0], wanted[1]))
-        return self._correct({basis: decoder.corrected for basis, decoder in self._decoders.items()})
+        for basis, decoder in self._decoders.items():
+            self._keys[basis].become_bits(decoder.corrected)
+        return self._verify_corrected(self._decoders)
 
-    def _correct(self, corrected: dict[int, BitArray]) -> messages.Message:
-        for basis, bits in corrected.items():
-            self._keys[basis].become(bits)
+    def _verify_corrected(self, bases: Iterable[int]) -> messages.Message:
+        corrected = set(bases)
         self._forget_corrections()
         return self._verify(corrected)
 
@@ -229,7 +232,7 @@ class Bob(Party):
             self.ledger.revealed_bit[BASIS_NAMES[basis]] += revealed.size
             for number, piece in zip(numbers, np.split(revealed, ends[:-1]), strict=True):
                 pieces[number][:] = piece
-            self._keys[basis].become(bits)
+            self._keys[basis].become_bits(bits)
         return self._verify(self._wrong_pieces)
 
     @staticmethod

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from tiandi.bits import BitArray, pack, unpack
 from tiandi.distill import cascade_kernels as kernels
-from tiandi.distill.cascade_plan import FRAME_BITS, FRAME_MASK, LEAST_SEARCHES, WORD_BIT, CascadePlan, Question
+from tiandi.distill.cascade_plan import FRAME_BITS, FRAME_MASK, WORD_BIT, CascadePlan, Question
+from tiandi.distill.sifting import Words, cut, unpack_words, words_for
 from tiandi.errors import ProtocolViolation
 from tiandi.units import byte_from_bit
 
@@ -153,9 +154,14 @@ class CascadeCorrector:
             batch.wipe()
 
     @property
+    def corrected_words(self) -> Words:
+        """Bob's key as it stands, 64 bits a word: the corrector's own memory, good until it is wiped."""
+        return cut(self._words.reshape(-1)[: words_for(self.plan.key_bit)], self.plan.key_bit)
+
+    @property
     def corrected(self) -> BitArray:
-        """Bob's key as it stands, shape (n,)."""
-        return np.unpackbits(self._words.view(np.uint8), axis=None, count=self.plan.key_bit, bitorder="little")
+        """The same, one a byte, shape (n,)."""
+        return unpack_words(self.corrected_words, self.plan.key_bit)
 
     def absorb(self, answer: bytes) -> None:
         """Take in the answer to ``questions``."""
@@ -193,6 +199,7 @@ class _SearchingBatch:
         self._frame_parities = np.zeros(frames, np.uint8)
         self._searches = np.empty((frames * int(plan.shapes[:, 1].max()), 3), np.uint64)
         self._turns = np.empty(byte_from_bit(len(self._searches)), np.uint8)
+        self._found = np.empty(len(self._searches), np.int64)
         self._openings = np.arange(frames)
         self._asked = np.empty(frames, np.int64)
         self._subsets_told: BitArray | None = None
@@ -214,12 +221,12 @@ class _SearchingBatch:
         plan = self._plan
         going_on = kernels.enter_halves(
             self.rows, self.sums, self._differing, plan.maps, plan.masks, plan.offsets, self._opened, self._active, plan.root_level,
-            self._searches, self._count, answer, self._turns,
+            self._searches, self._count, answer, self._turns, self._found,
         )  # fmt: skip
         if self._openings.size:
             self._enter_openings(answer[byte_from_bit(self._count) :])
         count, asked = kernels.choose(
-            self.rows, self.sums, self._differing, self._opened, self._active, plan.root_level, LEAST_SEARCHES,
+            self.rows, self.sums, self._differing, self._opened, self._active, plan.root_level, plan.least_searches,
             self._searches, going_on, self._asked,
         )  # fmt: skip
         if count == kernels.REFUSED:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiandi.compiling import kernel
+from tiandi.compiling import inlined, kernel, lean_kernel
 from tiandi.distill.cascade_plan import FRAME_BITS, FRAME_MASK
-from tiandi.distill.cascade_words import ALL, ONE, bit_at, fetch_word, inlined, ones, put_bit, slice_parity, zeros_above, zeros_below
+from tiandi.distill.cascade_words import ALL, ONE, bit_at, fetch_word, ones, put_bit, slice_parity, zeros_above, zeros_below
 
 BITS, STARTS, ODD = 0, 1, 2
 """Planes of a row: its bits; a one where a known part begins; a one where a part begins whose parities differ."""
@@ -150,7 +150,7 @@ def _exists(rows, number, passes, root, position):  # type: ignore[no-untyped-de
     return position >> root < frames and position & ((1 << root) - 1) < rows.shape[2] << 6
 
 
-@kernel
+@lean_kernel
 def tell_blocks(rows, sums, shapes, openings, out):  # type: ignore[no-untyped-def]
     """Alice: the packed block parities of the rows opened; ``shapes`` are level, blocks and blocks told of each pass."""
     at = 0
@@ -162,7 +162,7 @@ def tell_blocks(rows, sums, shapes, openings, out):  # type: ignore[no-untyped-d
             at += 1
 
 
-@kernel
+@lean_kernel
 def tell_halves(rows, sums, masks, offsets, opened, root, searches, going_on, turns, starts, out):  # type: ignore[no-untyped-def]
     """Alice: take the packed turns of the searches that go on, begin new ones, tell the packed parity of each one's left half.
 
@@ -287,7 +287,7 @@ def _correct_all(rows, sums, counts, maps, opened, found):  # type: ignore[no-un
             _correct(rows, sums, counts, maps, opened, frame, position, this >> (POSITION_BITS + FRAME_BITS))
 
 
-@kernel
+@lean_kernel
 def enter_blocks(rows, sums, counts, shapes, opened, frame_parities, openings, told):  # type: ignore[no-untyped-def]
     """Bob: note which blocks of the rows opened differ from the packed parities told."""
     at = 0
@@ -313,16 +313,16 @@ def enter_blocks(rows, sums, counts, shapes, opened, frame_parities, openings, t
         opened[frame] = number + 1
 
 
-@kernel
-def enter_halves(rows, sums, counts, maps, masks, offsets, opened, active, root, searches, count, told, turns):  # type: ignore[no-untyped-def]
+@lean_kernel
+def enter_halves(rows, sums, counts, maps, masks, offsets, opened, active, root, searches, count, told, turns, found):  # type: ignore[no-untyped-def]
     """Bob: step each search into the half that differs, correct what is found; returns how many go on.
 
     ``searches`` hold a node, a word and what begins in it each; ``active`` are those of each frame, all of them in different parts of one
-    pass, so that none changes what another holds. Packed ``turns`` are 1 for each search that goes on in the right half.
+    pass, so that none changes what another holds. Packed ``turns`` are 1 for each search that goes on in the right half;
+    ``found`` has room for as many bits as there are searches.
     """
     passes = rows.shape[1]
     kept = 0
-    found = np.empty(count, np.int64)
     ended = 0
     for i in range(count):
         if i + AHEAD < count:
@@ -364,7 +364,7 @@ def enter_halves(rows, sums, counts, maps, masks, offsets, opened, active, root,
     return kept
 
 
-@kernel
+@lean_kernel
 def choose(rows, sums, counts, opened, active, root, least, searches, count, openings):  # type: ignore[no-untyped-def]
     """Bob: let each frame without searches take up parts that differ in its earliest such pass, or ask for its next pass.
 

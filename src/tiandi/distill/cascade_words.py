@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
+
+from tiandi.compiling import inlined
 
 ONE = np.uint64(1)
 ALL = np.uint64(2**64 - 1)
 
 intrinsic: Any = extending.intrinsic  # Its own types count the compiler's argument among the caller's.
 _ADDRESS, _FLAG = ir.PointerType(ir.IntType(8)), ir.IntType(32)
-
-# Arrays are passed by value, a dozen numbers each: to call an inner function costs more than what it does.
-inlined = numba.njit(nogil=True, forceinline=True)
 
 
 def _of_word(instruction: Callable[..., Any]) -> Any:

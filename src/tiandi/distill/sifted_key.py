@@ -41,9 +41,14 @@ class SiftedKey:
         """The bits, eight a byte."""
         return bytes_from(self.words, self.size)
 
-    def become(self, bits: BitArray) -> None:
-        """Put ``bits``, one a byte, shape (n,), in place of those there are, and wipe them."""
-        self.words[:] = pack_words(bits)
+    def become(self, words: Words) -> None:
+        """Put the bits of ``words`` (W,) in place of those there are, and wipe them."""
+        self.words[:] = words
+        words.fill(0)
+
+    def become_bits(self, bits: BitArray) -> None:
+        """The same of ``bits``, one a byte, shape (n,)."""
+        self.become(pack_words(bits))
         bits.fill(0)
 
     def wipe(self) -> None:

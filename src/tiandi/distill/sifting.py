@@ -46,7 +46,7 @@ def words_from(packed: bytes, count: int) -> Words:
         raise ProtocolViolation(f"a bit string has the wrong length: {count} bit need {byte_from_bit(count)} bytes, not {len(packed)}")
     words = np.zeros(words_for(count), np.uint64)
     words.view(np.uint8)[: len(packed)] = np.frombuffer(packed, np.uint8)
-    return _cut(words, count)
+    return cut(words, count)
 
 
 def bytes_from(words: Words, count: int) -> bytes:
@@ -96,7 +96,7 @@ def ones(words: Words) -> int:
 
 def everything(count: int) -> Words:
     """``count`` ones, shape (ceil(count / 64),)."""
-    return _cut(np.full(words_for(count), kernels.ALL), count)
+    return cut(np.full(words_for(count), kernels.ALL), count)
 
 
 def tally(planes: Words, chosen: Words, values: int) -> list[int]:
@@ -117,7 +117,7 @@ def matching(left: Words, right: Words, count: int) -> Words:
     _require_words("left", left, count)
     _require_words("right", right, count)
     matched = np.bitwise_xor(left, right)
-    return _cut(np.invert(matched, out=matched), count)
+    return cut(np.invert(matched, out=matched), count)
 
 
 def select(planes: Words, chosen: Words, count: int) -> Words:
@@ -128,7 +128,7 @@ def select(planes: Words, chosen: Words, count: int) -> Words:
     _require_words("planes", planes, count)
     _require_words("chosen", chosen, count)
     if count % WORD_BIT and chosen[-1] >> np.uint64(count % WORD_BIT):
-        chosen = _cut(chosen.copy(), count)
+        chosen = cut(chosen.copy(), count)
     words = words_for(ones(chosen))
     selected = np.empty(len(planes) * words + 1, np.uint64)
     kernels.select(np.ascontiguousarray(planes), np.ascontiguousarray(chosen), words, selected, kernels.extraction_flag())
@@ -214,7 +214,7 @@ def _require_words(field: str, words: Words, count: int) -> None:
         raise InputError(field, words.shape, f"{count} bit need {words_for(count)} words")
 
 
-def _cut(words: Words, count: int) -> Words:
+def cut(words: Words, count: int) -> Words:
     """Put zeros in place of all that comes after ``count`` bits."""
     if count % WORD_BIT:
         words[-1] &= np.uint64((1 << count % WORD_BIT) - 1)

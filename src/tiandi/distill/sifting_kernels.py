@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import binding, ir
 from numba import extending, types
 from numba.core import cgutils
 
-from tiandi.compiling import kernel, target_features
+from tiandi.compiling import inlined, kernel, lean_kernel, target_features
 from tiandi.distill.cascade_words import fetch_to_read
 
 WORD_BIT = 64
@@ -46,7 +45,6 @@ MORE_FOLLOWS, SEVENS = np.uint64(0x8080808080808080), np.uint64(0x7F7F7F7F7F7F7F
 """The highest bit of every byte, and the seven others."""
 
 intrinsic: Any = extending.intrinsic  # Its own types count the compiler's argument among the caller's.
-_inlined = numba.njit(nogil=True, forceinline=True)
 
 _WORD, _BYTES = ir.IntType(64), ir.VectorType(ir.IntType(8), BYTES_AT_ONCE)
 
@@ -130,7 +128,7 @@ def _digits(_context, values, index, mask):  # type: ignore[no-untyped-def]
     return types.uint64(values, types.intp, types.uint8), generate
 
 
-@kernel
+@lean_kernel
 def split(values, planes):  # type: ignore[no-untyped-def]
     """Bit v of word w of plane k becomes binary digit k of value 64 w + v; zeros beyond the values. Tells if one has more digits."""
     whole = values.size // WORD_BIT
@@ -148,7 +146,7 @@ def split(values, planes):  # type: ignore[no-untyped-def]
     return more != ZERO
 
 
-@kernel
+@lean_kernel
 def ones(words):  # type: ignore[no-untyped-def]
     """How many bits of the words are one."""
     total = ZERO
@@ -176,7 +174,7 @@ def tally(planes, chosen, counted):  # type: ignore[no-untyped-def]
             counted[value] += np.int64(total)
 
 
-@kernel
+@lean_kernel
 def numbers(words):  # type: ignore[no-untyped-def]
     """How many bytes of the words are below 0x80: in a list of slots, the ends of its numbers."""
     total = ZERO
@@ -185,7 +183,7 @@ def numbers(words):  # type: ignore[no-untyped-def]
     return np.int64(total)
 
 
-@_inlined
+@inlined
 def _extracted(word, chosen, flag):  # type: ignore[no-untyped-def]
     """The bits of a word where ``chosen`` is one, moved together to its low end; the type of ``flag`` says how, see `extraction_flag`.
 
@@ -209,7 +207,7 @@ def _extracted(word, chosen, flag):  # type: ignore[no-untyped-def]
     return word
 
 
-@kernel
+@lean_kernel
 def select(planes, chosen, words, out, flag):  # type: ignore[no-untyped-def]
     """Of each plane the bits where ``chosen`` is one, moved together; ``out`` has room for ``words`` a plane, and for one word more."""
     for k in range(planes.shape[0]):
@@ -226,7 +224,7 @@ def select(planes, chosen, words, out, flag):  # type: ignore[no-untyped-def]
         out[place] = filling
 
 
-@_inlined
+@inlined
 def _spread(number, flag):  # type: ignore[no-untyped-def]
     """The lower 56 bits of a number, seven in each byte."""
     if flag is not None:
@@ -236,7 +234,7 @@ def _spread(number, flag):  # type: ignore[no-untyped-def]
     return (number & np.uint64(0x007F007F007F007F)) | (number & np.uint64(0x3F803F803F803F80)) << ONE
 
 
-@_inlined
+@inlined
 def _joined(spread, flag):  # type: ignore[no-untyped-def]
     """The lower seven bits of each byte of a word, moved together."""
     if flag is not None:
@@ -246,13 +244,13 @@ def _joined(spread, flag):  # type: ignore[no-untyped-def]
     return (spread & np.uint64(0x000000000FFFFFFF)) | (spread & np.uint64(0x0FFFFFFF00000000)) >> np.uint64(4)
 
 
-@_inlined
+@inlined
 def _length(number):  # type: ignore[no-untyped-def]
     """Bytes of a number below 2^63, seven bits in each: ninths of 64 instead of sevenths, which is right as far as that."""
     return (np.uint64(640) - np.uint64(9) * _zeros_above(number | ONE)) >> SIX
 
 
-@_inlined
+@inlined
 def _gap(slots, first, k):  # type: ignore[no-untyped-def]
     """How many slots were left out before that at ``first`` + k. An index without a sign needs no look at its sign, so that loops become
     vectors; ``first`` has none and is 1 or more."""
@@ -260,7 +258,7 @@ def _gap(slots, first, k):  # type: ignore[no-untyped-def]
     return np.uint64(slots[i] - slots[i - ONE] - 1)
 
 
-@_inlined
+@inlined
 def _fetch_ahead(slots, first):  # type: ignore[no-untyped-def]
     """Begin to bring the slots into the cache that will be read after `AHEAD` others."""
     if first + AHEAD < slots.size:
@@ -268,7 +266,7 @@ def _fetch_ahead(slots, first):  # type: ignore[no-untyped-def]
             fetch_to_read(slots, first + AHEAD + line)
 
 
-@_inlined
+@inlined
 def _tell_bytes(slots, first, count, out, place):  # type: ignore[no-untyped-def]
     """Write ``count`` gaps of a byte each, and tell whether they were that."""
     every = ZERO
@@ -279,7 +277,7 @@ def _tell_bytes(slots, first, count, out, place):  # type: ignore[no-untyped-def
     return every < ONE_BYTE
 
 
-@kernel
+@lean_kernel
 def encode(slots, out, flag):  # type: ignore[no-untyped-def]
     """Write the slots and tell in how many bytes, -1 when they do not rise from 0 or more.
 
@@ -319,7 +317,7 @@ def encode(slots, out, flag):  # type: ignore[no-untyped-def]
     return np.int64(-1) if signs < 0 else np.int64(place)
 
 
-@kernel
+@lean_kernel
 def decode(data, slots, sent_slots, marks, flag):  # type: ignore[no-untyped-def]
     """Read the slots, as many as ``data`` has bytes below 0x80, and tell what is wrong with them: 0 when nothing is.
 
@@ -383,7 +381,7 @@ def decode(data, slots, sent_slots, marks, flag):  # type: ignore[no-untyped-def
     return wrong | (NOT_MINIMAL if superfluous else 0) | (TOO_FAR if every >= np.uint64(FIRST_SLOT_REFUSED) else 0)
 
 
-@kernel
+@lean_kernel
 def _row_ahead(slot, sent_slots, row, gap):  # type: ignore[no-untyped-def]
     """Row from ``row`` on with ``slot``, sought in ever longer steps; as many as there are rows if none has it.
 
