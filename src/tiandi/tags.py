@@ -19,8 +19,8 @@ from tiandi.errors import AuthenticationFailed
 TAG_KEY_BYTE = 32
 LENGTH = struct.Struct("<Q")
 PIECE_BYTE, BLOCK_BYTE = 1 << 17, 16
-"""Longer messages are absorbed in pieces, and each from a place in memory where Poly1305 finds whole blocks: between these it takes three
-times as long (64 MB, measured). No other thread runs during a piece."""
+"""Longer messages are absorbed in pieces that begin with whole blocks of Poly1305: where each begins within a block it takes three times as
+long (26 MB, measured). No other thread runs during a piece."""
 
 
 def one_time_tag(key: bytes, messages: Iterable[Data]) -> bytes:
@@ -46,19 +46,12 @@ def _absorbed(key: bytes, messages: Iterable[Data]) -> Poly1305:
         if len(message) <= PIECE_BYTE:
             mac.update(message)
         else:
-            _absorb_long(mac, message, absorbed_byte % BLOCK_BYTE)
+            whole, begun = memoryview(message), -absorbed_byte % BLOCK_BYTE
+            mac.update(whole[:begun])
+            for start in range(begun, len(whole), PIECE_BYTE):
+                mac.update(whole[start : start + PIECE_BYTE])
         absorbed_byte += len(message)
     return mac
-
-
-def _absorb_long(mac: Poly1305, message: Data, begun_byte: int) -> None:
-    """Absorb a message of which the first bytes end the block that ``begun_byte`` bytes before it have begun."""
-    whole, room = memoryview(message), memoryview(bytearray(begun_byte + PIECE_BYTE))[begun_byte:]
-    for start in range(0, len(whole), PIECE_BYTE):
-        piece = room[: len(whole) - start]
-        piece[:] = whole[start : start + PIECE_BYTE]
-        mac.update(piece)
-    room[:] = bytes(len(room))  # It may have been key.
 
 
 def forgery_probability(length_byte: int) -> float:

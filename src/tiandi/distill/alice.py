@@ -48,14 +48,16 @@ class Alice(Party):
         if not detected:
             raise TooFewDetections(0, self.settings.sample_limits_bit[0])
         self.ledger.detected = detected
-        digits = planes(record.intensities, self.settings.intensity_planes)
-        sent_planes = np.stack([pack_words(record.bases), pack_words(record.bits), *digits])
+        sent_planes = np.empty((2 + self.settings.intensity_planes, found.size), np.uint64)
+        pack_words(record.bases, sent_planes[0])
+        pack_words(record.bits, sent_planes[1])
+        planes(record.intensities, self.settings.intensity_planes, sent_planes[2:])
         if detected < record.slots.size:
             sent_planes = select(sent_planes, found, record.slots.size)
         matched = matching(sent_planes[0], words_from(message.bases, detected), detected)
-        bases, *columns = select(sent_planes, matched, detected)
+        sifted = select(sent_planes, matched, detected)
         count = ones(matched)
-        self._sift(bases, np.stack(columns), count)
+        self._sift(sifted[0], sifted[1:], count)
         positions = self._draw_samples()
         self._samples = [key.take_out(chosen) for key, chosen in zip(self._keys, positions, strict=True)]
         self.state = State.ESTIMATING
@@ -63,7 +65,7 @@ class Alice(Party):
         x_sample, z_sample = map(pack, self._samples)
         return messages.Sifting(
             matched=bytes_from(matched, detected),
-            intensities=tuple([bytes_from(plane, count) for plane in columns[1:]]),
+            intensities=tuple([bytes_from(plane, count) for plane in sifted[2:]]),
             sampled=(x_positions, z_positions),
             sample_bits=(x_sample, z_sample),
         )

@@ -68,7 +68,10 @@ class Bob(Party):
         count = ones(matched)
         if len(message.intensities) != self.settings.intensity_planes:
             raise ProtocolViolation("intensities do not fit the settings")
-        bases, bits = select(np.stack([self._bases, pack_words(record.bits)]), matched, record.slots.size)
+        columns = np.empty((2, self._bases.size), np.uint64)
+        columns[0] = self._bases
+        pack_words(record.bits, columns[1])
+        bases, bits = select(columns, matched, record.slots.size)
         self._sift(bases, np.stack([bits, *[words_from(plane, count) for plane in message.intensities]]), count)
         positions = [decode_slots(sampled, most=key.size) for sampled, key in zip(message.sampled, self._keys, strict=True)]
         if any(chosen.size and chosen[-1] >= key.size for chosen, key in zip(positions, self._keys, strict=True)):

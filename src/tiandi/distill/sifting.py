@@ -21,11 +21,13 @@ Slots = NDArray[np.int64]
 
 MOST_PLANES = 8
 NO_MORE = 0x80
+NUMBER_BYTE = 8
+"""`kernels.decode` reads numbers so many bytes at a time."""
 
 
-def pack_words(bits: BitArray) -> Words:
-    """``bits``, shape (n,) of 0 and 1, as words, shape (ceil(n / 64),)."""
-    return planes(bits, 1)[0]
+def pack_words(bits: BitArray, into: Words | None = None) -> Words:
+    """``bits``, shape (n,) of 0 and 1, as words, shape (ceil(n / 64),); written to ``into`` where that is given."""
+    return planes(bits, 1, None if into is None else into[np.newaxis])[0]
 
 
 def unpack_words(words: Words, count: int) -> BitArray:
@@ -58,14 +60,14 @@ def bytes_from(words: Words, count: int) -> bytes:
     return np.ascontiguousarray(words).view(np.uint8)[: byte_from_bit(count)].tobytes()
 
 
-def planes(values: NDArray[np.uint8], number: int) -> Words:
-    """Plane k holds binary digit k of each of ``values``, shape (n,); shape (``number``, ceil(n / 64)).
+def planes(values: NDArray[np.uint8], number: int, into: Words | None = None) -> Words:
+    """Plane k holds binary digit k of each of ``values``, shape (n,); shape (``number``, ceil(n / 64)), written to ``into`` if given.
 
     Raises InputError unless ``number`` is 1 to 8 and every value has no more digits.
     """
     require_within("number", number, 1, MOST_PLANES)
     values = np.ascontiguousarray(values, np.uint8)
-    split = np.empty((number, words_for(values.size)), np.uint64)
+    split = np.empty((number, words_for(values.size)), np.uint64) if into is None else into
     if kernels.split(values, split):
         raise InputError("values", int(values.max()), f"must have no more than {number} binary digits")
     return split
@@ -161,9 +163,12 @@ def decode_slots(data: Data, most: int) -> Slots:
     Raises ProtocolViolation when a number is cut off, longer than 9 bytes or than it need be, when a slot is too high, and when there are
     more than ``most``.
     """
-    padded, count = _padded(data, most)
+    whole, rest = _blocks(data)
+    count = int(np.count_nonzero(np.frombuffer(data, np.uint8) < NO_MORE))
+    if count > most:
+        raise ProtocolViolation(f"{count} slots are told of where there can be {most}")
     slots = np.empty(count, np.int64)
-    _require_nothing_wrong(kernels.decode(padded, slots, None, None, kernels.extraction_flag()))
+    _require_nothing_wrong(kernels.decode(whole, rest, slots, None, None, kernels.extraction_flag()))
     return slots
 
 
@@ -173,28 +178,23 @@ def find_slots(data: Data, sent_slots: Slots) -> Words:
     One walk through both, quick where nearly all that was sent is told and where every slot was sent. Raises ProtocolViolation like
     `decode_slots`, and when a slot was not sent.
     """
-    padded, _ = _padded(data, sent_slots.size)
+    whole, rest = _blocks(data)
     marks = np.zeros(words_for(sent_slots.size), np.uint64)
     sent_slots = np.ascontiguousarray(sent_slots, np.int64)
-    _require_nothing_wrong(kernels.decode(padded, None, sent_slots, marks, kernels.extraction_flag()))
+    _require_nothing_wrong(kernels.decode(whole, rest, None, sent_slots, marks, kernels.extraction_flag()))
     return marks
 
 
-def _padded(data: Data, most: int) -> tuple[NDArray[np.uint8], int]:
-    """A list of slots as `kernels.decode` reads it, and how many they are.
-
-    Raises ProtocolViolation for a number cut off, and for more than ``most``.
-    """
-    size = len(data)
-    padded = np.empty(-(-(size + 8) // BYTES_AT_ONCE) * BYTES_AT_ONCE, np.uint8)
-    padded[:size] = np.frombuffer(data, np.uint8)
-    padded[size:] = NO_MORE
-    if size and padded[size - 1] >= NO_MORE:
+def _blocks(data: Data) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A list of slots as `kernels.decode` reads it. Raises ProtocolViolation for a number cut off."""
+    listed = np.frombuffer(data, np.uint8)
+    listed.flags.writeable = False
+    if listed.size and listed[-1] >= NO_MORE:
         raise ProtocolViolation("a list of slots is cut off")
-    count = int(kernels.numbers(padded.view(np.uint64)))
-    if count > most:
-        raise ProtocolViolation(f"{count} slots are told of where there can be {most}")
-    return padded, count
+    whole_byte = max(0, listed.size - NUMBER_BYTE) // BYTES_AT_ONCE * BYTES_AT_ONCE
+    rest = listed[max(0, whole_byte - BYTES_AT_ONCE) :].tobytes()
+    padded_byte = -(-(len(rest) + NUMBER_BYTE) // BYTES_AT_ONCE) * BYTES_AT_ONCE
+    return listed[:whole_byte], np.frombuffer(rest.ljust(padded_byte, bytes([NO_MORE])), np.uint8)
 
 
 def _require_nothing_wrong(wrong: int) -> None:

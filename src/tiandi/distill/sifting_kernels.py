@@ -174,15 +174,6 @@ def tally(planes, chosen, counted):  # type: ignore[no-untyped-def]
             counted[value] += np.int64(total)
 
 
-@lean_kernel
-def numbers(words):  # type: ignore[no-untyped-def]
-    """How many bytes of the words are below 0x80: in a list of slots, the ends of its numbers."""
-    total = ZERO
-    for word in words:
-        total += _ones(~word & MORE_FOLLOWS)
-    return np.int64(total)
-
-
 @inlined
 def _extracted(word, chosen, flag):  # type: ignore[no-untyped-def]
     """The bits of a word where ``chosen`` is one, moved together to its low end; the type of ``flag`` says how, see `extraction_flag`.
@@ -317,26 +308,39 @@ def encode(slots, out, flag):  # type: ignore[no-untyped-def]
     return np.int64(-1) if signs < 0 else np.int64(place)
 
 
+@inlined
+def _read_number(source, start, length, flag):  # type: ignore[no-untyped-def]
+    """The number of so many bytes, 9 at most, from ``start`` on."""
+    if length > EIGHT:
+        return _joined(_load_word(source, start), flag) | np.uint64(source[start + EIGHT]) << FIFTY_SIX
+    return _joined(_load_word(source, start) & (ALL >> (WHOLE - EIGHT * length)), flag)
+
+
 @lean_kernel
-def decode(data, slots, sent_slots, marks, flag):  # type: ignore[no-untyped-def]
-    """Read the slots, as many as ``data`` has bytes below 0x80, and tell what is wrong with them: 0 when nothing is.
+def decode(data, rest, slots, sent_slots, marks, flag):  # type: ignore[no-untyped-def]
+    """Read the slots, as many as there are bytes below 0x80, and tell what is wrong with them: 0 when nothing is.
 
     Either they are written to ``slots``, or, where ``slots`` is None, a bit of ``marks`` is set for the row of each in ``sent_slots``. The
-    size of ``data`` is a multiple of 64, of which at least 8 bytes at the end are 0x80 as if something followed.
+    sizes of ``data`` and ``rest`` are multiples of 64. In memory at least 8 bytes of the list follow ``data``; ``rest`` repeats its last 64
+    bytes, if it has any, and ends with at least 8 bytes 0x80 as if something followed.
     """
-    count, start, slot, every, wrong = ZERO, ZERO, ALL, ZERO, 0
+    count, start, slot, every = ZERO, ZERO, ALL, ZERO
     follows, superfluous = ZERO, ZERO
     row, at, word = ZERO, ZERO, ZERO
-    for block in range(0, data.size, BYTES_AT_ONCE):
-        continued = _digits(data, block, np.uint8(0x80))
-        superfluous |= ~_digits(data, block, np.uint8(0xFF)) & (continued << ONE | follows)
+    told_before = data.size - min(data.size, BYTES_AT_ONCE)
+    for block in range(0, told_before + rest.size, BYTES_AT_ONCE):
+        source, before = data, 0
+        if block >= data.size:
+            source, before = rest, told_before
+        continued = _digits(source, block - before, np.uint8(0x80))
+        superfluous |= ~_digits(source, block - before, np.uint8(0xFF)) & (continued << ONE | follows)
         follows = continued >> LAST_BIT
         ends = ~continued
         if sent_slots is not None and continued == ZERO and start == np.uint64(block) and row and row + WHOLE <= np.uint64(sent_slots.size):
             # 64 gaps of a byte each, mostly those before the next 64 rows; the row before these is that of the last slot.
             differs = ZERO
             for k in range(BYTES_AT_ONCE):
-                differs |= _gap(sent_slots, row, k) ^ np.uint64(data[start + np.uint64(k)])
+                differs |= _gap(sent_slots, row, k) ^ np.uint64(source[np.uint64(block - before) + np.uint64(k)])
             if differs == ZERO:
                 shift = row & LAST_BIT
                 if row >> SIX != at:
@@ -353,12 +357,9 @@ def decode(data, slots, sent_slots, marks, flag):  # type: ignore[no-untyped-def
         while ends:
             after = np.uint64(block) + _zeros_below(ends) + ONE
             ends &= ends - ONE
-            length = after - start
-            if length > EIGHT:
-                gap = _joined(_load_word(data, start), flag) | np.uint64(data[start + EIGHT]) << FIFTY_SIX
-                wrong |= TOO_LONG if length > np.uint64(LONGEST_NUMBER_BYTE) else 0
-            else:
-                gap = _joined(_load_word(data, start) & (ALL >> (WHOLE - EIGHT * length)), flag)
+            if after - start > np.uint64(LONGEST_NUMBER_BYTE):
+                return TOO_LONG
+            gap = _read_number(source, start - np.uint64(before), after - start, flag)
             slot += gap + ONE
             every |= slot
             start = after
@@ -378,7 +379,7 @@ def decode(data, slots, sent_slots, marks, flag):  # type: ignore[no-untyped-def
                 row += ONE
     if marks is not None and row > ZERO:
         marks[at] = word
-    return wrong | (NOT_MINIMAL if superfluous else 0) | (TOO_FAR if every >= np.uint64(FIRST_SLOT_REFUSED) else 0)
+    return (NOT_MINIMAL if superfluous else 0) | (TOO_FAR if every >= np.uint64(FIRST_SLOT_REFUSED) else 0)
 
 
 @lean_kernel

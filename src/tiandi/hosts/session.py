@@ -31,9 +31,10 @@ from tiandi.quantum.agreement import Agreement
 PINGS = 5
 LEAST_FRAME_BYTE, FRAME_BYTE_PER_EVENT = 1 << 20, 16
 BEATS_PER_SILENCE = 4
-QUICK_S = 0.002
-"""Of processor. The rounds of Cascade of a block whose last answer took no longer are answered by the event loop itself: they are many, and
-changing threads takes longer. All else is for the thread, however short the last answer was: nothing long may keep rounds waiting."""
+QUICK_BYTE = 8192
+"""A round of Cascade said in no more than this, tens of thousands of parities or turns, is answered by the event loop itself within some
+milliseconds: rounds are many, and changing threads takes longer than most. All else is for the thread: nothing long may keep rounds
+waiting."""
 CLOSING_S = 5.0
 
 
@@ -43,7 +44,6 @@ class _Block:
     plan: BlockPlan
     party: Alice | Bob | None = None
     busy: bool = False
-    quick: bool = False
     spoken: bool = False
     recorded: bool = False
     report: BlockReport | None = None
@@ -214,9 +214,11 @@ class Session:
         self._start(block, frame.payload)
 
     def _answer_at_once(self, frame: Frame) -> bool:
-        """Answer a message of a block that is quick to answer, where it arrives; whether that was done."""
+        """Answer a message that is quick to answer, where it arrives; whether that was done."""
         block = self._blocks.get(frame.number)
-        if block is None or block.busy or not block.quick or not messages.is_round(frame.payload):
+        if block is None or block.busy or block.party is None or block.party.state is not State.RECONCILING:
+            return False
+        if len(frame.payload) > QUICK_BYTE or not messages.is_round(frame.payload):
             return False
         try:
             self._answer(block, self._work(block, frame.payload))
@@ -261,9 +263,8 @@ class Session:
             if block.report is not None:
                 return None
             block.party = self._party(block.plan)
-        party, start_s = block.party, time.thread_time()
+        party = block.party
         answer = party.start() if isinstance(party, Bob) and payload is None else party.receive(payload or b"")
-        block.quick = party.state is State.RECONCILING and time.thread_time() - start_s < QUICK_S
         # An answer that was computed from the record, be it a refusal, tells of its bases: no second talk about these events.
         if not block.spoken and (party.outcome is None or party.ledger.detected):
             self._end.recordings.mark(block.plan)
