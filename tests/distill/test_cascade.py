@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from tiandi.bits import unpack
 from tiandi.distill import messages
 from tiandi.distill.cascade import BATCHES_IN_FLIGHT, CascadeAnswerer, CascadeCorrector
-from tiandi.distill.cascade_plan import BATCH_FRAMES, FRAME_BIT, CascadePlan, Question, block_levels, last_subsets, repair_levels
+from tiandi.distill.cascade_plan import (
+    BATCH_FRAMES,
+    FRAME_BIT,
+    FRAME_BITS,
+    MAXIMUM_BATCHES,
+    CascadePlan,
+    Question,
+    block_levels,
+    last_subsets,
+    repair_levels,
+)
 from tiandi.errors import ProtocolViolation
 from tiandi.protocols.information import binary_entropy
 
@@ -71,11 +81,11 @@ def permutation(plan: CascadePlan, number: int) -> np.ndarray:
 
 
 def opening(number: int, frame: int) -> bytes:
-    return ((number << 6) + frame).to_bytes(2, "little")
+    return ((number << FRAME_BITS) + frame).to_bytes(2, "little")
 
 
 def node(plan: CascadePlan, number: int, frame: int, level: int, index: int) -> int:
-    return ((number << 6) + frame << plan.root_level + 1) + (1 << plan.root_level - level) + index
+    return ((number << FRAME_BITS) + frame << plan.root_level + 1) + (1 << plan.root_level - level) + index
 
 
 def told(alice: CascadeAnswerer, turns: bytes = b"", search: bytes = b"", openings: bytes = b"") -> list[int]:
@@ -295,7 +305,7 @@ def test_a_plan_out_of_range_is_refused(changes: dict[str, object]) -> None:
 
 
 SHORT = CascadePlan.checked(key_bit=3 * 20_480 - 100, frames=3, levels=(5, 8), subsets=4, seed=bytes(16))
-"""Three frames of 20,480 bits: neither rows nor batch fill their trees of 32,768 bits and 64 frames."""
+"""Three frames of 20,480 bits: neither rows nor batch fill their trees of 32,768 bits and `BATCH_FRAMES` frames."""
 
 
 @pytest.mark.parametrize(
@@ -314,7 +324,7 @@ SHORT = CascadePlan.checked(key_bit=3 * 20_480 - 100, frames=3, levels=(5, 8), s
         Question(0, b"", starts(node(SHORT, 0, 1, 5, 0)), b""),
         Question(0, b"", starts(node(SHORT, 0, 3, 5, 0)), b""),
         Question(0, b"", starts(node(SHORT, 1, 0, 5, 0)), b""),
-        Question(0, b"", starts((2 << 6 + 16) + (1 << 6)), b""),
+        Question(0, b"", starts((2 << FRAME_BITS + 16) + (1 << 6)), b""),
         Question(0, b"", b"", opening(0, 0)),
         Question(0, b"", b"", opening(1, 1)),
         Question(0, b"", b"", opening(0, 1) + opening(0, 1)),
@@ -332,17 +342,17 @@ def test_a_question_that_is_not_due_is_refused(question: Question) -> None:
         alice.answer([question])
 
 
-@pytest.mark.parametrize(("subset", "heap"), [(4, 64), (0, 65), (0, 0), (3, 2**21 - 1)])
+@pytest.mark.parametrize(("subset", "heap"), [(4, BATCH_FRAMES), (0, BATCH_FRAMES + 1), (0, 0), (3, BATCH_FRAMES * 2**15 - 1)])
 def test_a_random_subset_that_does_not_exist_is_refused(subset: int, heap: int) -> None:
     plan = CascadePlan.checked(key_bit=20_480, frames=1, levels=(5, 8), subsets=4, seed=bytes(16))
     alice = opened(plan, np.ones(plan.key_bit, np.uint8), 3)
     with pytest.raises(ProtocolViolation):
-        alice.answer([Question(0, b"", starts((2 + subset << 6 + plan.root_level + 1) + heap), b"")])
+        alice.answer([Question(0, b"", starts((2 + subset << FRAME_BITS + plan.root_level + 1) + heap), b"")])
 
 
 def test_random_subsets_are_told_once_and_searched_one_at_a_time() -> None:
     plan = CascadePlan.checked(key_bit=20_480, frames=1, levels=(5, 8), subsets=4, seed=bytes(16))
-    first, last = ((2 + subset << 6 + plan.root_level + 1) + 64 for subset in (0, 3))
+    first, last = ((2 + subset << FRAME_BITS + plan.root_level + 1) + BATCH_FRAMES for subset in (0, 3))
     for bad in (
         Question(0, b"\0", b"", opening(2, 0)),
         Question(0, b"\0", b"", opening(6, 0)),
@@ -379,7 +389,10 @@ def test_noise_is_answered_or_refused(data: st.DataObject) -> None:
     """Questions of all shapes, mostly nearly right ones."""
     alice = opened(SHORT, np.ones(SHORT.key_bit, np.uint8), data.draw(st.integers(0, 3)), frames=3)
     nodes = st.builds(
-        lambda number, frame, heap: ((number << 6) + frame << 16) + heap, st.integers(0, 7), st.integers(0, 4), st.integers(0, 2**16 - 1)
+        lambda number, frame, heap: ((number << FRAME_BITS) + frame << 16) + heap,
+        st.integers(0, 7),
+        st.integers(0, 4),
+        st.integers(0, 2**16 - 1),
     )
     try:
         for _ in range(data.draw(st.integers(1, 12))):
@@ -421,7 +434,7 @@ def test_another_number_of_parities_is_refused(byte: int) -> None:
         bob.absorb(answer[:byte] if byte < 0 else answer + bytes(byte))
 
 
-@pytest.mark.parametrize("batches", [0, 65])
+@pytest.mark.parametrize("batches", [0, MAXIMUM_BATCHES + 1])
 def test_no_question_or_too_many_are_no_message(batches: int) -> None:
     with pytest.raises(ProtocolViolation):
         messages.decode(messages.encode(messages.Query((Question(0, b"", b"", b""),) * batches)))

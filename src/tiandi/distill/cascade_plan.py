@@ -16,7 +16,7 @@ FRAME_BIT = 65536
 MAXIMUM_PASSES = 8
 MAXIMUM_SUBSETS = 32
 MAXIMUM_FRAMES = 4096
-FRAME_BITS = 6
+FRAME_BITS = 7
 """Binary digits of the number of a frame within its batch. The compiled loops hold it: empty ``__pycache__`` after a change."""
 
 FRAME_MASK = (1 << FRAME_BITS) - 1

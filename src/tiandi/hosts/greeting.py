@@ -18,7 +18,7 @@ from tiandi.quantum.agreement import LONGEST_NAME, Agreement
 if TYPE_CHECKING:
     from tiandi.quantum.link import SecuritySettings
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 START_TOLERANCE_S = 1.0
 """How far the clocks of two ends of a run may be apart; slots are counted, not timed."""
 Authenticated = Literal["one-time tags", "signatures", "either"]
