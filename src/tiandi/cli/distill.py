@@ -47,7 +47,7 @@ class Options:
     tls_authority: Annotated[Path | None, Parameter(help="Certificate of the authority that the other end's must be of (PEM).")] = None
     join: Annotated[bool, Parameter(negative="", help="Make one block of all files, such as several passes of a satellite.")] = False
     block_events: Annotated[int | None, Parameter(help="Cut each file into equal blocks of about so many detections.")] = None
-    blocks_in_flight: Annotated[int, Parameter(help="How many blocks are worked on at once.")] = 3
+    blocks_in_flight: Annotated[int, Parameter(help="How many blocks are worked on at once.")] = 4
     link: Annotated[str | None, Parameter(help="Begin a pool without pre-shared key, under this name; needs --identity and --peer.")] = None
     identity: Annotated[Path | None, Parameter(help="This end's private ML-DSA key, from 'identity': it signs the first block.")] = None
     peer: Annotated[Path | None, Parameter(help="The other end's public ML-DSA key.")] = None
@@ -211,10 +211,9 @@ def audit(transcript: Path, /, *, json: Json = False) -> None:
 def _distil(
     files: Sequence[Path], options: Options, address: Address, talk: Callable[..., Coroutine[Any, Any, Report]], *, serving: bool
 ) -> None:
-    import asyncio
-
     from tiandi.compiling import announce_compilation
     from tiandi.hosts.link_end import Report
+    from tiandi.hosts.waiting import run_wakefully
     from tiandi.hosts.wire import tls_context
 
     tls: ssl.SSLContext | None = None
@@ -233,7 +232,7 @@ def _distil(
             _tell_block(block, blocks)
 
         try:
-            report = asyncio.run(talk(address, end, tls=tls, tell=_tell, tell_block=note))
+            report = run_wakefully(talk(address, end, tls=tls, tell=_tell, tell_block=note))
         except BaseException as error:
             if done:  # Their keys are on disk, whatever came after.
                 why = str(error) or "interrupted"

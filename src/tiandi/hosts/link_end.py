@@ -35,7 +35,7 @@ class LinkEnd:
     security: SecuritySettings = field(default_factory=SecuritySettings)
     signing: tuple[MLDSA65PrivateKey, MLDSA65PublicKey] | None = None
     transcripts: bool = False
-    blocks_in_flight: int = 3
+    blocks_in_flight: int = 4
     silence_s: float = 30.0
     answer_s: float = 600.0
 
