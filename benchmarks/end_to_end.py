@@ -28,8 +28,8 @@ from tiandi.hosts.wire import Address, tls_context
 from tiandi.kms.tls.pki import CertificateAuthority, Credentials
 from tiandi.protocols.event_file import Run
 
-GOAL_NS = 1000 / 60
-"""60 Mbit/s of sifted key."""
+GOALS_NS = {"TCP": 1000 / 60, "TLS": 1000 / 50}
+"""60 Mbit/s of sifted key; a bit less where all that is said is enciphered as well."""
 BLOCKS, WARM_BLOCKS = 40, 2
 SIFTED_BIT = 16_000_000
 """Of a block."""
@@ -59,7 +59,7 @@ def benchmark_end_to_end() -> list[Figure]:
                 sifted_bit = sum(block.ledger.total_sifted_bit for block in report.blocks)
                 rate = f"{sifted_bit / report.elapsed_s / 1e6:,.0f} Mbit/s"
                 what = f"distil between two processes over {way}, X basis chosen in {x_share:.0%} ({rate})"
-                figures.append(Figure(what, NANOSECOND * report.elapsed_s / sifted_bit, GOAL_NS, "ns"))
+                figures.append(Figure(what, NANOSECOND * report.elapsed_s / sifted_bit, GOALS_NS[way], "ns"))
     return figures
 
 

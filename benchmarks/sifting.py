@@ -79,8 +79,11 @@ def _announce() -> list[Figure]:
 
 
 def _tag() -> Figure:
-    """What verifies a key and authenticates a transcript. The peer: BLAKE2b of the standard library."""
-    key, message = secret_bytes(TAG_KEY_BYTE), secret_bytes(TAGGED_BYTE)
+    """What verifies a key and authenticates a transcript, of which the longest message lies in an array, as a received frame does.
+
+    The peer: BLAKE2b of the standard library.
+    """
+    key, message = secret_bytes(TAG_KEY_BYTE), np.frombuffer(secret_bytes(TAGGED_BYTE), np.uint8).copy().data
     seconds = _best_seconds(lambda: one_time_tag(key, [message]))
     peer_s = _best_seconds(lambda: hashlib.blake2b(message).digest(), 3)
     tagged_bit = BIT_PER_BYTE * TAGGED_BYTE
