@@ -60,7 +60,7 @@ class PeerRun:
 
 
 def benchmark_cascade() -> list[Figure]:
-    """Best of six rounds of 128 frames, of which the first compiles."""
+    """Best of six rounds of two full batches, of which the first compiles."""
     figures = []
     for qber, (goal_mbps, leak_goal) in GOALS.items():
         rounds = [_reconcile(FRAME_BIT, qber, seed) for seed in range(ROUNDS)]

@@ -21,6 +21,38 @@ def triple(x):
     return 3 * x
 """
 
+LEAN = """
+import numpy as np
+from tiandi.compiling import inlined, lean_kernel
+
+@inlined
+def last_below(values, end):
+    return values[end - 1]
+
+@lean_kernel
+def total(values):
+    found = 0
+    for end in range(1, values.size + 1):
+        found += last_below(values[:end], end)
+    return found
+
+@lean_kernel
+def makes_one(size):
+    return np.empty(size).size
+"""
+
+LEAN_LOOPS = """
+import numpy as np
+from numba.core.errors import TypingError
+from tiandi.lean import makes_one, total
+try:
+    makes_one(3)
+    refused = False
+except TypingError:
+    refused = True
+print(json.dumps([int(total(np.arange(10))), refused]))
+"""
+
 # The loops count as tiandi's own, as only these are spoken of.
 PREAMBLE = """
 import json, logging, sys
@@ -133,6 +165,12 @@ def test_who_compiles_nothing_loads_no_compiler(elsewhere: Elsewhere) -> None:
 
 
 FEATURES = "print(json.dumps(sorted(name for name, has in target_features().items() if has)))"
+
+
+def test_a_lean_loop_takes_arrays_and_makes_none(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    """That none can be made shows that references are not counted: the option which says so is not one of numba's documentation."""
+    (tmp_path / "lean.py").write_text(LEAN)
+    assert elsewhere.run(LEAN_LOOPS) == [45, True]
 
 
 def test_every_loop_is_made_where_compilation_is_heard_of() -> None:

@@ -15,7 +15,11 @@ FEWEST_ROUND_TRIPS = 600
 
 
 def cascade_round_trips(key_bit: int, qber: float) -> int:
-    """About how many questions and answers Cascade takes for a key: measured from 0.1 to 11 %, right within a third."""
+    """About how many questions and answers Cascade takes for a key of ``key_bit`` bits.
+
+    Between 0.7 and 4 times as many as were measured with 62 to 256 frames from 0.1 to 11 %, which were 240 to 1,000: mostly more, so that
+    LDPC codes are taken rather early than late.
+    """
     return -(-key_bit // BITS_IN_FLIGHT) * max(FEWEST_ROUND_TRIPS, math.ceil(6200 * math.sqrt(qber)))
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 AWAKE_S = 1e-4
+"""Longer than an answer takes that is on its way, and short for an end that has nothing to do."""
 
 
 class _WakefulSelector(selectors.DefaultSelector):
